@@ -1,0 +1,224 @@
+"""The best column of one kind of GPU at given prices: every set of co-tenants, every knob.
+
+The slowdowns depend on who is together and not on the knobs, so a set is priced workload by
+workload: each service takes the smallest share at which its SLO holds, for each way to choose
+batches that fit into the memory; the tasks divide what is left by their values. All sets of one
+shape are priced together, as rows of arrays.
+
+Where a limit and a number differ by rounding only, the column is taken as allowed: the result is a
+bound and must never be too low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from colocate._judge_candidates import Candidates, Evaluations, GpuKind
+from colocate._judge_classes import ServiceClass, TaskClass
+from colocate._judge_speeds import ROUNDING, Speeds
+from colocate.instance import Rules
+from colocate.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Bools = NDArray[np.bool_]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Pricer"]
+
+CELLS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Pricer:
+    """Prices columns."""
+
+    speeds: Speeds
+    objective: Objective
+    rules: Rules
+    evaluations: Evaluations
+
+    def best(
+        self, kind: GpuKind, services: Sequence[ServiceClass], tasks: Sequence[TaskClass]
+    ) -> float:
+        """Return the largest reduced value of a column, or minus infinity when there is none.
+
+        A GPU to which required services are pinned holds them all.
+        """
+        rules = self.rules
+        table = Candidates(self.speeds, rules, self.evaluations, kind, services, tasks)
+        must = [s for s in kind.pinned if s.required]
+        if not all(s in table.services for s in must):
+            return -np.inf
+        most = rules.workloads_per_gpu or rules.services_per_gpu + rules.tasks_per_gpu
+        trained = [table.task_sets(m) for m in range(min(most, rules.tasks_per_gpu) + 1)]
+        best = -np.inf
+        for a in range(min(most, rules.services_per_gpu) + 1):
+            held = table.service_sets(a)
+            for s in must:
+                held = held[(held == table.services.index(s)).sum(axis=1) == s.copies]
+            for m in range(min(most - a, rules.tasks_per_gpu) + 1):
+                if a + m > 0 and held.shape[0] and trained[m].shape[0]:
+                    best = max(best, self._shape(table, held, trained[m]))
+        return best
+
+    def _shape(self, table: Candidates, held: Ints, trained: Ints) -> float:
+        """Price all sets of one shape: every row of `held` with every row of `trained`."""
+        n = held.shape[0] * trained.shape[0]
+        self.evaluations.spend(n * table.cost(held.shape[1], trained.shape[1]))
+        at_once = max(1, CELLS_AT_ONCE // (table.kind.grid.sm_count + 1))
+        best = -np.inf
+        for start in range(0, n, at_once):
+            row = np.arange(start, min(n, start + at_once))
+            services, tasks = held[row % held.shape[0]], trained[row // held.shape[0]]
+            best = max(best, self._price(_Sets(table, services, tasks)))
+        return best
+
+    def _price(self, sets: _Sets) -> float:
+        """Return the largest reduced value in these sets."""
+        table, n_tasks = sets.table, sets.tasks.shape[1]
+        sets = sets.only(sets.admitted())
+        left = table.kind.grid.sm_count - sets.taken_by_services()
+        least = table.task_least[sets.tasks].sum(axis=1)
+        sets, left = sets.only(left >= least), left[left >= least]
+        if sets.services.shape[0] == 0:
+            return -np.inf
+        base = table.service_worth[sets.services].sum(axis=1)
+        if n_tasks == 0:
+            return float(base.max())
+        values = [self._task_values(sets, j) for j in range(n_tasks)]
+        return float((base + _split(values, left)).max())
+
+    def _task_values(self, sets: _Sets, j: int) -> Floats:
+        """Return the best reduced value of the j-th task with at most h multiprocessors."""
+        table, grid = sets.table, sets.table.kind.grid
+        most = np.array(grid.most)
+        percent = np.array(grid.percent, dtype=np.float64)
+        firsts = np.flatnonzero(np.diff(most, prepend=-1))
+        slower = sets.slowdown_of_task(j)
+        found = np.full((slower.size, grid.sm_count + 1), -np.inf)
+        for t, rows in _groups(sets.tasks[:, j]):
+            task, alone = table.tasks[t], table.alone[t]
+            runs = alone > 0
+            rate = alone[runs][None, :] / slower[rows][:, None]
+            value = self.objective.placed_value(task.facts, rate.ravel()).reshape(rate.shape)
+            if task.gang_size == 1:
+                worth = value - task.task_price
+            else:
+                worth = _worker_pay(task, rate, value)
+            at_percent = np.full((rows.size, percent.size), -np.inf)
+            at_percent[:, runs] = worth - task.share_price * percent[runs] / 100
+            found[np.ix_(rows, most[firsts])] = np.maximum.reduceat(at_percent, firsts, axis=1)
+        return np.maximum.accumulate(found, axis=1)
+
+
+class _Sets:
+    """Sets of co-tenants of one shape, a row each, by their numbers among the candidates."""
+
+    def __init__(self, table: Candidates, services: Ints, tasks: Ints) -> None:
+        self.table = table
+        self.services = services
+        self.tasks = tasks
+
+    def only(self, rows: Bools) -> _Sets:
+        """Return some of the sets."""
+        return _Sets(self.table, self.services[rows], self.tasks[rows])
+
+    def admitted(self) -> Bools:
+        """Return which sets keep the rules that hold whatever the knobs."""
+        table, rules = self.table, self.table.rules
+        everyone = np.concatenate([self.services, self.tasks + table.n_services], axis=1)
+        allowed = table.processes[everyone].sum(axis=1) <= table.kind.max_clients
+        for i, j in product(range(self.services.shape[1]), range(self.tasks.shape[1])):
+            allowed &= table.friends[False, True][self.services[:, i], self.tasks[:, j]]
+        if rules.tenants_per_gpu is not None:
+            owners = np.sort(table.owner[everyone], axis=1)
+            allowed &= 1 + (np.diff(owners, axis=1) != 0).sum(axis=1) <= rules.tenants_per_gpu
+        return np.asarray(allowed)
+
+    def _slowdown(self, is_task: bool, j: int, bound: bool) -> Floats:
+        """Return the product of the slowdowns of one member by all others."""
+        me = (self.tasks if is_task else self.services)[:, j]
+        found = np.ones(me.size)
+        for other_is_task, others in ((False, self.services), (True, self.tasks)):
+            for i in range(others.shape[1]):
+                if (is_task, j) != (other_is_task, i):
+                    found *= self.table.beside[is_task, other_is_task][bound][me, others[:, i]]
+        return found
+
+    def slowdown_of_task(self, j: int) -> Floats:
+        """Return the slowdown of the j-th task of each set."""
+        return self._slowdown(True, j, False)
+
+    def taken_by_services(self) -> Ints:
+        """Return the fewest multiprocessors with which all services of each set meet their SLOs.
+
+        The batches must fit into the memory together; more than there are means that none do.
+        """
+        table = self.table
+        n, width = self.services.shape
+        none = table.kind.grid.sm_count + 1
+        sms = np.full((width, table.most_batches, n), none, dtype=np.int64)
+        for i in range(width):
+            slower = self._slowdown(False, i, True) * (1 - ROUNDING)
+            for s, rows in _groups(self.services[:, i]):
+                for b, step in enumerate(table.steps[s]):
+                    sms[i, b, rows] = np.searchsorted(step.tolerated, slower[rows])
+        trained = table.task_memory[self.tasks].sum(axis=1)
+        best = np.full(n, none, dtype=np.int64)
+        for batches in product(range(table.most_batches), repeat=width):
+            gib, taken = trained.copy(), np.zeros(n, dtype=np.int64)
+            for i, b in enumerate(batches):
+                gib += table.service_memory[self.services[:, i], b]
+                taken += sms[i, b]
+            np.minimum(best, taken, out=best, where=gib <= table.room)
+        return best
+
+
+def _groups(numbers: Ints) -> Iterator[tuple[int, Ints]]:
+    """Yield each distinct number and where it stands."""
+    if not numbers.size:
+        return
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    for rows in np.split(order, starts[1:]):
+        yield int(numbers[rows[0]]), rows
+
+
+def _worker_pay(task: TaskClass, rate: Floats, value: Floats) -> Floats:
+    """Return eta: what a gang pays a worker at each rate.
+
+    That is the price of the highest level reached, but at least an even part of the gang's value
+    beyond the gang's own price, so that no gang is worth more than it pays. It never falls as the
+    rate grows, as the argument of the bound needs.
+    """
+    even = (value - task.gang_price) / task.gang_size
+    if not task.levels:
+        return even
+    rates, prices = np.array(task.levels).T
+    listed = np.concatenate(([-np.inf], prices))[np.searchsorted(rates, rate, side="right")]
+    return np.maximum(even, listed)
+
+
+def _split(values: list[Floats], left: Ints) -> Floats:
+    """Return the best sum of all values when `left` multiprocessors are divided among them."""
+    rows = np.arange(left.size)
+    if len(values) == 1:
+        return np.asarray(values[0][rows, left])
+    width = values[0].shape[1]
+    first = values[0]
+    for second in values[1:-1]:
+        joined = np.full(first.shape, -np.inf)
+        for h in range(width):
+            np.maximum(joined[:, h:], first[:, : width - h] + second[:, h, None], out=joined[:, h:])
+        first = joined
+    rest = left[:, None] - np.arange(width)[None, :]
+    last = np.where(rest >= 0, np.take_along_axis(values[-1], np.maximum(rest, 0), axis=1), -np.inf)
+    return np.asarray((first + last).max(axis=1))

@@ -1,0 +1,305 @@
+"""The columns of an instance: a GPU class with co-tenants and their knobs, as flat arrays.
+
+Sets of co-tenants of one shape (so many services, so many tasks) are enumerated together, pruned by
+the constraints, configured, and, where a gang's worker is among them, repeated for every rate level
+that the worker reaches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colocate.classes import Classes, GpuClass
+from colocate.configure import Configurator, Settings, facts_at
+from colocate.constraints.base import Constraint, CoTenantSets
+from colocate.errors import TooLargeError
+from colocate.instance import Instance
+from colocate.models.slo import SloModel
+from colocate.objectives.base import Objective
+
+__all__ = ["Columns", "Levels", "build_columns"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+MAX_SETS = 4_000_000
+MAX_COLUMNS = 8_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """All columns; workload w of column c is at `start[c] <= w < start[c + 1]`, services first."""
+
+    gpu: Ints
+    """GPU class of each column."""
+    value: Floats
+    """What one GPU of it is worth, in maximised form, without its gangs."""
+    start: Ints
+    is_task: NDArray[np.bool_]
+    """Per workload."""
+    cls: Ints
+    """Service class or task class of each workload."""
+    level: Ints
+    """Gang level of each workload; -1 for services and single tasks."""
+    batch: Ints
+    grid: Ints
+    """Index into the share grid of the column's GPU class."""
+    share_pct: Ints
+
+    @property
+    def size(self) -> int:
+        """Number of columns."""
+        return int(self.gpu.size)
+
+    @property
+    def owner(self) -> Ints:
+        """Column of each workload."""
+        return np.repeat(np.arange(self.size), np.diff(self.start))
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Rate levels of gangs: level l is task class `task[l]` at worker rate `rate[l]`."""
+
+    task: Ints
+    rate: Floats
+    value: Floats
+    """What one gang at this level is worth, in maximised form."""
+
+    @property
+    def size(self) -> int:
+        """Number of levels."""
+        return int(self.task.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Configured sets of one shape on one GPU class."""
+
+    gpu: int
+    n_services: int
+    sets: Ints
+    """[row, workload]: class of each workload."""
+    settings: Settings
+    value: Floats
+    level: Ints
+
+    def take(self, rows: Ints) -> _Chunk:
+        """Return these rows, in this order."""
+        chosen = Settings(*(getattr(self.settings, f.name)[rows] for f in fields(Settings)))
+        return _Chunk(
+            self.gpu, self.n_services, self.sets[rows], chosen, self.value[rows], self.level[rows]
+        )
+
+
+def build_columns(
+    instance: Instance,
+    classes: Classes,
+    constraints: Sequence[Constraint],
+    slo: SloModel,
+    value: Objective,
+) -> tuple[Columns, Levels, tuple[Configurator, ...]]:
+    """Enumerate, prune, configure and level all columns."""
+    configurators = tuple(Configurator(instance, classes, g, slo, value) for g in classes.gpus)
+    chunks = []
+    for index, configurator in enumerate(configurators):
+        for n_services, n_tasks in _shapes(instance):
+            sets = _sets(classes, configurator, n_services, n_tasks)
+            sets = sets[_admitted(instance, classes, configurator.gpu, constraints, sets, n_services)]
+            if len(sets):
+                settings = configurator.settings(sets, n_services)
+                chunks.append(_chunk(classes, configurator, index, n_services, sets, settings))
+    levels = _levels(configurators, value, chunks)
+    chunks = [_best_of_equals(classes, configurators, _with_levels(levels, c)) for c in chunks]
+    return _flatten(classes, chunks), levels, configurators
+
+
+def _shapes(instance: Instance) -> list[tuple[int, int]]:
+    rules = instance.rules
+    most = rules.workloads_per_gpu or rules.services_per_gpu + rules.tasks_per_gpu
+    shapes = itertools.product(range(rules.services_per_gpu + 1), range(rules.tasks_per_gpu + 1))
+    return [(s, t) for s, t in shapes if 1 <= s + t <= most]
+
+
+def _sets(classes: Classes, at: Configurator, n_services: int, n_tasks: int) -> Ints:
+    """Return all sets of this shape: multisets of service classes times multisets of task classes."""
+    rows = classes.services.representative
+    services = [
+        s
+        for s, speed in enumerate(at.services)
+        if speed is not None and (rows[s].pinned is None or s in at.gpu.pinned)
+    ]
+    tasks = [t for t, speed in enumerate(at.tasks) if speed is not None]
+    expected = comb(len(services) + max(n_services - 1, 0), n_services) * comb(
+        len(tasks) + max(n_tasks - 1, 0), n_tasks
+    )
+    if expected > MAX_SETS:
+        raise TooLargeError(
+            f"{len(services)} service classes, {n_services} on a GPU, and {len(tasks)} task classes, "
+            f"{n_tasks} on a GPU, make {expected} sets of co-tenants; at most {MAX_SETS}",
+            path="$.rules",
+            advice="lower services_per_gpu or tasks_per_gpu, or make more services and tasks alike.",
+        )
+    most_services = [1 if rows[s].pinned is not None else int(classes.services.count[s]) for s in services]
+    left = _multisets(services, most_services, n_services)
+    right = _multisets(tasks, [int(classes.tasks.count[t]) for t in tasks], n_tasks)
+    return np.hstack([np.repeat(left, len(right), axis=0), np.tile(right, (len(left), 1))])
+
+
+def _multisets(items: list[int], most: list[int], size: int) -> Ints:
+    """Return the multisets of this size in which no item occurs more often than it exists."""
+    if size == 0:
+        return np.zeros((1, 0), dtype=np.int64)
+    if size == 1:
+        return np.array(items, dtype=np.int64).reshape(-1, 1)
+    positions = np.array(
+        list(itertools.combinations_with_replacement(range(len(items)), size)), dtype=np.int64
+    ).reshape(-1, size)
+    limit = np.array(most, dtype=np.int64)
+    occurs = (positions[:, :, None] == positions[:, None, :]).sum(axis=2)
+    allowed = (occurs <= limit[positions]).all(axis=1) if len(positions) else np.zeros(0, dtype=bool)
+    return np.array(items, dtype=np.int64)[positions[allowed]].reshape(-1, size)
+
+
+def _admitted(
+    instance: Instance,
+    classes: Classes,
+    gpu: GpuClass,
+    constraints: Sequence[Constraint],
+    sets: Ints,
+    n_services: int,
+) -> NDArray[np.bool_]:
+    allowed = np.ones(len(sets), dtype=bool)
+    if not len(sets):
+        return allowed
+    services, tasks = sets[:, :n_services], sets[:, n_services:]
+
+    def gather(name: str) -> NDArray[np.generic]:
+        of_service, of_task = getattr(classes.services, name), getattr(classes.tasks, name)
+        found: NDArray[np.generic] = np.concatenate([of_service[services], of_task[tasks]], axis=1)
+        return found
+
+    processes = [
+        np.array([w.processes for w in side.representative], dtype=np.int64)
+        for side in (classes.services, classes.tasks)
+    ]
+    view = CoTenantSets(
+        n_services=n_services,
+        max_clients=gpu.max_clients,
+        user=gather("user").astype(np.int64),
+        tenant=gather("tenant").astype(np.int64),
+        processes=np.concatenate([processes[0][services], processes[1][tasks]], axis=1),
+        left=gather("left").astype(bool),
+        right=gather("right").astype(bool),
+    )
+    for constraint in constraints:
+        allowed &= constraint.admits(instance, view)
+    return allowed
+
+
+def _chunk(
+    classes: Classes,
+    at: Configurator,
+    gpu: int,
+    n_services: int,
+    sets: Ints,
+    settings: Settings,
+) -> _Chunk:
+    prices = np.array([s.missing_price or 0.0 for s in classes.services.representative])
+    chosen = sets[settings.set_index]
+    value = prices[chosen[:, :n_services]].sum(axis=1)
+    for c in range(n_services, sets.shape[1]):
+        # A gang's worth is in its level, not in the columns of its workers.
+        single = np.flatnonzero(~at.is_gang[chosen[:, c]])
+        facts = facts_at(at.facts, chosen[single, c])
+        value[single] += at.value.placed_value(facts, settings.rate[single, c])
+    return _Chunk(gpu, n_services, chosen, settings, value, np.full(chosen.shape, -1, dtype=np.int64))
+
+
+def _levels(
+    configurators: tuple[Configurator, ...], value: Objective, chunks: list[_Chunk]
+) -> Levels:
+    """Collect the rates that workers of gangs attain, ascending for each task class."""
+    task, rate = [], []
+    for chunk in chunks:
+        workers = chunk.sets[:, chunk.n_services :]
+        mine = configurators[chunk.gpu].is_gang[workers]
+        task.append(workers[mine])
+        rate.append(chunk.settings.rate[:, chunk.n_services :][mine])
+    if not task or not sum(t.size for t in task):
+        return Levels(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
+    pairs = np.unique(np.stack([np.concatenate(task).astype(float), np.concatenate(rate)]), axis=1)
+    tasks, rates = pairs[0].astype(np.int64), pairs[1]
+    # np.unique sorts by task, then by rate.
+    return Levels(tasks, rates, value.placed_value(facts_at(configurators[0].facts, tasks), rates))
+
+
+def _with_levels(levels: Levels, chunk: _Chunk) -> _Chunk:
+    """Repeat each column for every level that each of its gang workers reaches."""
+    if not levels.size:
+        return chunk
+    for c in range(chunk.n_services, chunk.sets.shape[1]):
+        reached = np.zeros(len(chunk.sets), dtype=np.int64)
+        lowest = np.zeros(len(chunk.sets), dtype=np.int64)
+        for t in np.unique(chunk.sets[:, c]):
+            a, b = np.searchsorted(levels.task, [t, t + 1])
+            at = chunk.sets[:, c] == t
+            lowest[at] = a
+            reached[at] = np.searchsorted(levels.rate[a:b], chunk.settings.rate[at, c], side="right")
+        copies = np.maximum(reached, 1)
+        if int(copies.sum()) > MAX_COLUMNS:
+            raise TooLargeError(
+                f"gang levels make {int(copies.sum())} columns; at most {MAX_COLUMNS}",
+                path="$.rules.tasks_per_gpu",
+                advice="lower tasks_per_gpu, or use fewer different gangs.",
+            )
+        rows = np.repeat(np.arange(len(chunk.sets)), copies)
+        within = np.arange(rows.size) - np.repeat(np.cumsum(copies) - copies, copies)
+        chunk = chunk.take(rows)
+        chunk.level[:, c] = np.where(reached[rows] > 0, lowest[rows] + within, -1)
+    return chunk
+
+
+def _best_of_equals(
+    classes: Classes, configurators: tuple[Configurator, ...], chunk: _Chunk
+) -> _Chunk:
+    """Of columns that no row can tell apart, keep the one of highest value.
+
+    Those hold the same at the same levels and, where a quota counts a tenant's shares, give that
+    tenant the same share.
+    """
+    at = configurators[chunk.gpu]
+    tasks = chunk.sets[:, chunk.n_services :]
+    share = at.gpu.grid.share_pct[chunk.settings.grid[:, chunk.n_services :]]
+    keys = [chunk.settings.set_index, *chunk.level[:, chunk.n_services :].T]
+    for tenant in np.unique(classes.tasks.tenant[at.share_counts]):
+        keys.append(np.where(classes.tasks.tenant[tasks] == tenant, share, 0).sum(axis=1))
+    order = np.lexsort((-chunk.value, *keys))
+    same = np.ones(max(0, order.size - 1), dtype=bool)
+    for key in keys:
+        same &= key[order][1:] == key[order][:-1]
+    return chunk.take(np.sort(order[np.concatenate(([True], ~same))[: order.size]]))
+
+
+def _flatten(classes: Classes, chunks: list[_Chunk]) -> Columns:
+    none = np.zeros(0, dtype=np.int64)
+    widths = [np.full(len(c.sets), c.sets.shape[1], dtype=np.int64) for c in chunks]
+    shares = [classes.gpus[c.gpu].grid.share_pct[c.settings.grid].ravel() for c in chunks]
+    kinds = [np.tile(np.arange(c.sets.shape[1]) >= c.n_services, len(c.sets)) for c in chunks]
+    return Columns(
+        gpu=np.concatenate([none, *(np.full(len(c.sets), c.gpu, dtype=np.int64) for c in chunks)]),
+        value=np.concatenate([np.zeros(0), *(c.value for c in chunks)]),
+        start=np.concatenate([[0], np.cumsum(np.concatenate([none, *widths]))]).astype(np.int64),
+        is_task=np.concatenate([np.zeros(0, dtype=bool), *kinds]),
+        cls=np.concatenate([none, *(c.sets.ravel() for c in chunks)]),
+        level=np.concatenate([none, *(c.level.ravel() for c in chunks)]),
+        batch=np.concatenate([none, *(c.settings.batch.ravel() for c in chunks)]),
+        grid=np.concatenate([none, *(c.settings.grid.ravel() for c in chunks)]),
+        share_pct=np.concatenate([none, *shares]),
+    )

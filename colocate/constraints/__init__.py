@@ -1,0 +1,1 @@
+"""What is allowed. One short file for each constraint; see `base` for what each must say."""

@@ -1,0 +1,46 @@
+"""One MPS server serves one user: all workloads on a GPU have the same `user_id`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from colocate.constraints._residents import Resident, holdings
+from colocate.constraints.base import CoTenantSets, PlainConstraint
+from colocate.instance import Instance
+from colocate.plan import Plan
+from colocate.violation import Violation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class UserIdConstraint(PlainConstraint):
+    """Equal users; a user that is left out is a user of its own."""
+
+    name: ClassVar[str] = "user_id"
+
+    def admits(self, instance: Instance, sets: CoTenantSets) -> NDArray[np.bool_]:
+        """Admit the sets of one user."""
+        del instance
+        return (sets.user == sets.user[:, :1]).all(axis=1)
+
+    def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
+        """Yield GPUs with workloads of different users."""
+        for held in holdings(instance, plan):
+            first = held.residents[0]
+            for other in held.residents[1:]:
+                if other.entry.user_id != first.entry.user_id:
+                    yield Violation(
+                        kind="user_id",
+                        where=held.where,
+                        message=f"{first.name} runs as {_user(first)}, {other.name} as "
+                        f"{_user(other)}; one MPS server serves one user",
+                    )
+                    break
+
+
+def _user(resident: Resident) -> str:
+    user = resident.entry.user_id
+    return "no stated user" if user is None else f"user {user}"

@@ -1,0 +1,138 @@
+"""What of a plan an objective is scored on: the pace of each placed task, and what is missing.
+
+A gang runs at the pace of its slowest worker. Tasks without a gang are not told apart: a row stands
+for as many of them as run at one rate.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from colocate._entries import Entries
+from colocate.errors import PlanError
+from colocate.instance import Instance, Task
+from colocate.models.curves import rate_alone
+from colocate.plan import Plan
+from colocate.runs import count_ids, ids_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["PlacedTasks", "missing_cost", "placed_tasks", "reference_rate", "reference_rates"]
+
+
+class PlacedTasks(NamedTuple):
+    """Placed tasks, in rows of equal entry and rate."""
+
+    entry: NDArray[np.int64]
+    """Position of the task entry."""
+    rate: NDArray[np.float64]
+    """Predicted rate of the slowest worker."""
+    number: NDArray[np.int64]
+    """How many tasks the row stands for."""
+
+
+def placed_tasks(instance: Instance, plan: Plan, entries: Entries[Task]) -> PlacedTasks:
+    """Return the placed tasks of a plan by the pace of their slowest worker.
+
+    Raises
+    ------
+    PlanError
+        When the plan names unknown tasks, states no rate, or splits a gang.
+    """
+    import numpy as np
+
+    gang_sizes = entries.integers("gang_size")
+    single: list[tuple[int, float, int]] = []
+    gangs: dict[int, list[tuple[str, float]]] = {}
+    for group in plan.placements:
+        for placed in group.tasks:
+            position = entries.find(placed.task)
+            if position is None or placed.predicted is None:
+                what = "is not in the instance" if position is None else "has no predicted rate"
+                raise PlanError(
+                    f"task {placed.task!r} on {group.pool}/{group.gpus[:60]} {what}",
+                    path="$.placements",
+                    advice=f"check the plan against instance {instance.name!r} with verify.",
+                )
+            rate = placed.predicted.rate
+            if gang_sizes[position] == 1:
+                single.append((position, rate, count_ids(placed.workers)))
+            else:
+                gangs.setdefault(position, []).append((placed.workers, rate))
+    entry = [np.array([r[0] for r in single], dtype=np.int64)]
+    rates = [np.array([r[1] for r in single], dtype=np.float64)]
+    number = [np.array([r[2] for r in single], dtype=np.int64)]
+    for position, runs in gangs.items():
+        slowest = _slowest(runs, int(gang_sizes[position]), entries.name(position))
+        entry.append(np.full(slowest.size, position, dtype=np.int64))
+        rates.append(slowest)
+        number.append(np.ones(slowest.size, dtype=np.int64))
+    return PlacedTasks(np.concatenate(entry), np.concatenate(rates), np.concatenate(number))
+
+
+def _slowest(runs: list[tuple[str, float]], gang_size: int, name: str) -> NDArray[np.float64]:
+    """Return the slowest rate of each gang."""
+    import numpy as np
+
+    workers = ids_of(",".join(text for text, _ in runs))
+    rates = np.repeat([rate for _, rate in runs], [count_ids(text) for text, _ in runs])
+    order = np.argsort(workers, kind="stable")
+    whole = workers.size % gang_size == 0
+    gang_of = workers[order] // gang_size
+    if not whole or (gang_of.reshape(-1, gang_size) != gang_of[::gang_size, None]).any():
+        raise PlanError(
+            f"{name} has gangs of {gang_size}, but not all workers of each are placed",
+            path="$.placements",
+            advice="place whole gangs.",
+        )
+    slowest: NDArray[np.float64] = rates[order].reshape(-1, gang_size).min(axis=1)
+    return slowest
+
+
+def reference_rate(instance: Instance, workload: str, batch: int) -> float:
+    """Return samples per second on a whole GPU of the fastest profiled type."""
+    alone = (rate_alone(p, batch, 100.0) for p in instance.profiles if p.workload == workload)
+    return max((rate for rate in alone if rate is not None), default=0.0)
+
+
+def reference_rates(
+    instance: Instance, entries: Entries[Task], positions: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the reference rate of the task entry at each position."""
+    import numpy as np
+
+    distinct, inverse = np.unique(positions, return_inverse=True)
+    workloads, batches = entries.values("profile"), entries.values("batch")
+    known: dict[tuple[str, int], float] = {}
+    for position in distinct.tolist():
+        key = workloads[position], batches[position]
+        if key not in known:
+            known[key] = reference_rate(instance, *key)
+    rates = np.array([known[workloads[i], batches[i]] for i in distinct.tolist()])
+    found: NDArray[np.float64] = rates[inverse] if distinct.size else np.zeros(0)
+    return found
+
+
+def missing_cost(instance: Instance, plan: Plan) -> float:
+    """Return the prices of all replicas that the plan leaves out."""
+    placed: dict[str, int] = {}
+    for group in plan.placements:
+        for service in group.services:
+            placed[service.service] = placed.get(service.service, 0) + group.count
+    table = instance.service_table
+    cost = 0.0
+    for s in instance.services:
+        if s.missing_price is not None:
+            cost += s.missing_price * (s.replicas - placed.get(s.id, 0))
+    if table is not None and table.missing_price is not None:
+        wanted = (
+            sum(table.replicas)
+            if isinstance(table.replicas, tuple)
+            else (table.replicas * table.rows)
+        )
+        listed = {s.id for s in instance.services}
+        held = sum(n for name, n in placed.items() if name not in listed)
+        cost += table.missing_price * (wanted - held)
+    return cost

@@ -1,0 +1,67 @@
+"""What an objective is: a value for the solvers, and a score, written separately, for the judge.
+
+Solvers maximise. An objective tells them what a placed task is worth at a worker rate, relative to
+leaving it out, in a form that adds up over tasks:
+
+    maximised value = sum over placed tasks of placed_value(rate)
+    objective       = sign * maximised value + what the plan is worth with no task placed
+
+where sign is 1 for `max` and -1 for `min`. The prices of missing replicas enter by the same road in
+the compiler: -sign * missing_price for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from colocate import registry
+from colocate.components import make
+from colocate.instance import Instance
+from colocate.plan import Plan
+from colocate.schema import Component
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Objective", "TaskFacts", "objective"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What an objective may know of a task, or arrays of it for many tasks at once."""
+
+    weight: float | NDArray[np.float64]
+    gang_size: int | NDArray[np.int64]
+    batch: int | NDArray[np.int64]
+    reference_rate: float | NDArray[np.float64]
+    """Samples per second alone on a whole GPU of the fastest profiled type."""
+
+
+class Objective(Protocol):
+    """Worth of a plan."""
+
+    name: ClassVar[str]
+    sense: ClassVar[Literal["max", "min"]]
+
+    def placed_value(self, task: TaskFacts, rate: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what one whole task is worth at each rate of its slowest worker (maximised form).
+
+        Must not fall as the rate grows.
+        """
+        ...
+
+    def unplaced_worth(self, task: TaskFacts) -> float | NDArray[np.float64]:
+        """Return what one task that is left out adds to the objective, in its own sense."""
+        ...
+
+    def score(self, instance: Instance, plan: Plan) -> float:
+        """Return the objective of a plan from its predicted rates, without any compiled form."""
+        ...
+
+
+def objective(spec: Component) -> Objective:
+    """Make the objective that an instance names."""
+    found: Objective = make(registry.get("objective", spec.name), spec, "$.objective")
+    return found

@@ -1,0 +1,110 @@
+"""Who is where, at which batch and share: the rows of a plan, and of the state before it.
+
+A `PlacementGroup` stands for many GPUs that hold the same thing. The runs of `gpus` and the runs of
+each co-tenant are read side by side: the i-th GPU holds the i-th replica and the i-th worker.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from colocate.runs import Runs, count_ids
+from colocate.schema import Evidence, Frozen, Id, ListOf, NonNegative, Share
+
+__all__ = [
+    "PlacedService",
+    "PlacedTask",
+    "PlacementGroup",
+    "ServicePrediction",
+    "TaskPrediction",
+]
+
+Batch = Annotated[int, Field(ge=1, le=1_000_000)]
+Sms = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class ServicePrediction(Frozen):
+    """What the models expect of one replica."""
+
+    rate_rps: NonNegative
+    """Samples per second that the replica can serve in this company."""
+    rate_lo_rps: NonNegative
+    """The same at the instance's confidence."""
+    latency_ms: NonNegative
+    """Left side of the SLO model: what is held against the SLO."""
+    latency_hi_ms: NonNegative
+    """The same at the instance's confidence; this is what must meet the SLO."""
+    memory_gib: NonNegative
+    """All processes of the replica together."""
+    evidence: Evidence
+
+
+class TaskPrediction(Frozen):
+    """What the models expect of one worker of a training task."""
+
+    rate: NonNegative
+    """Samples per second of this worker in this company."""
+    rate_lo: NonNegative
+    normalised_rate: NonNegative
+    """Rate over that of the task alone on a whole GPU of its fastest profiled type."""
+    memory_gib: NonNegative
+    evidence: Evidence
+
+
+class PlacedService(Frozen):
+    """Replicas of one service, one on each GPU of the group."""
+
+    service: Id
+    replicas: Runs
+    """Replica ordinals, in the order of the group's GPUs."""
+    batch: Batch
+    share_pct: Share
+    """MPS active thread percentage."""
+    sms: Sms
+    """Whole multiprocessors that this percentage is sure to give."""
+    predicted: ServicePrediction | None = None
+
+
+class PlacedTask(Frozen):
+    """Workers of one training task, one on each GPU of the group."""
+
+    task: Id
+    workers: Runs
+    """Worker ordinals: worker w of a task with gang size k belongs to its (w // k)-th run."""
+    batch: Batch
+    share_pct: Share
+    sms: Sms
+    predicted: TaskPrediction | None = None
+
+
+class PlacementGroup(Frozen):
+    """GPUs of one pool that hold the same co-tenants with the same knobs."""
+
+    pool: Id
+    gpus: Runs
+    """Ordinals within the pool."""
+    services: Annotated[tuple[PlacedService, ...], ListOf, Field(max_length=100)] = ()
+    tasks: Annotated[tuple[PlacedTask, ...], ListOf, Field(max_length=100)] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        n = count_ids(self.gpus)
+        if not self.services and not self.tasks:
+            msg = f"pool {self.pool!r} gpus {self.gpus[:60]!r}: holds nothing; leave the group out"
+            raise ValueError(msg)
+        for s in self.services:
+            if count_ids(s.replicas) != n:
+                msg = f"service {s.service!r}: {count_ids(s.replicas)} replicas for {n} GPUs"
+                raise ValueError(msg)
+        for t in self.tasks:
+            if count_ids(t.workers) != n:
+                msg = f"task {t.task!r}: {count_ids(t.workers)} workers for {n} GPUs"
+                raise ValueError(msg)
+        return self
+
+    @property
+    def count(self) -> int:
+        """Number of GPUs in the group."""
+        return count_ids(self.gpus)

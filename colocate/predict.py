@@ -1,0 +1,130 @@
+"""What the models expect of the columns that a plan uses: rates, latencies, memory, evidence."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colocate.instance import Service, Task
+from colocate.models.interference import EVIDENCE_ORDER
+from colocate.models.slo import slo_model
+from colocate.placement import PlacedService, PlacedTask, ServicePrediction, TaskPrediction
+from colocate.problem import Problem
+from colocate.schema import Evidence
+
+__all__ = ["Predictor"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Predictor:
+    """Predicts workloads of columns; keeps what it has predicted."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.slo = slo_model(problem.source.instance.slo_model)
+        self._company: dict[int, tuple[Floats, Floats, list[Evidence]]] = {}
+        self._predicted: dict[tuple[int, int], ServicePrediction | TaskPrediction] = {}
+
+    def placed(self, column: int, position: int, entry: int, ids: str) -> PlacedService | PlacedTask:
+        """Return workload `position` of a column as it stands in a plan."""
+        columns, instance = self.problem.columns, self.problem.source.instance
+        w = int(columns.start[column]) + position
+        grid = self.problem.source.classes.gpus[int(columns.gpu[column])].grid
+        at = int(columns.grid[w])
+        knobs = {"batch": int(columns.batch[w]), "share_pct": int(grid.share_pct[at]), "sms": int(grid.lo[at])}
+        key = (column, position)
+        if key not in self._predicted:
+            self._predicted[key] = self._predict(column, position)
+        predicted = self._predicted[key]
+        if isinstance(predicted, ServicePrediction):
+            return PlacedService(
+                service=instance.service_name(entry), replicas=ids, predicted=predicted, **knobs
+            )
+        return PlacedTask(task=instance.task_name(entry), workers=ids, predicted=predicted, **knobs)
+
+    def rates(self, workloads: Ints) -> Floats:
+        """Return the mean rates of workloads, by their index in the columns' flat arrays."""
+        columns = self.problem.columns
+        owner = columns.owner[workloads]
+        found = np.empty(workloads.size)
+        for i, (w, c) in enumerate(zip(workloads.tolist(), owner.tolist(), strict=True)):
+            alone = self._alone(c, w)[0]
+            found[i] = alone / self._in_company(c)[0][w - int(columns.start[c])]
+        return found
+
+    def _alone(self, column: int, w: int) -> tuple[float, float, float, Evidence]:
+        """Return rate, rate bound, memory and evidence of a workload without its company."""
+        columns, source = self.problem.columns, self.problem.source
+        configurator = source.configurators[int(columns.gpu[column])]
+        cls, at = int(columns.cls[w]), int(columns.grid[w])
+        side = source.classes.tasks if columns.is_task[w] else source.classes.services
+        row: Service | Task = side.representative[cls]
+        profile = source.instance.profile(row.profile, configurator.gpu.gpu_type)
+        assert profile is not None
+        if columns.is_task[w]:
+            task = configurator.tasks[cls]
+            assert task is not None
+            return float(task.rate[at]), float(task.rate_lo[at]), task.memory_gib, profile.evidence
+        service = configurator.services[cls]
+        assert service is not None
+        b = int(np.flatnonzero(service.batch == columns.batch[w])[0])
+        rate, low = float(service.rate[b, at]), float(service.rate_lo[b, at])
+        return rate, low, float(service.memory_gib[b]), profile.evidence
+
+    def _in_company(self, column: int) -> tuple[Floats, Floats, list[Evidence]]:
+        """Return slowdown, its bound and its evidence for each workload of a column."""
+        if column not in self._company:
+            columns = self.problem.columns
+            configurator = self.problem.source.configurators[int(columns.gpu[column])]
+            span = slice(int(columns.start[column]), int(columns.start[column + 1]))
+            n_services = int((~columns.is_task[span]).sum())
+            mean, high = configurator.slowdowns(columns.cls[span][None, :], n_services)
+            index = [
+                (configurator.tasks if is_task else configurator.services)[c].pair_index  # type: ignore[union-attr]
+                for c, is_task in zip(columns.cls[span], columns.is_task[span], strict=True)
+            ]
+            weakest = [
+                max(
+                    (int(configurator.pairs.evidence[v, n]) for j, n in enumerate(index) if j != i),
+                    default=0,
+                )
+                for i, v in enumerate(index)
+            ]
+            self._company[column] = (mean[0], high[0], [EVIDENCE_ORDER[e] for e in weakest])
+        return self._company[column]
+
+    def _predict(self, column: int, position: int) -> ServicePrediction | TaskPrediction:
+        columns, source = self.problem.columns, self.problem.source
+        w = int(columns.start[column]) + position
+        alone, alone_lo, memory, curve_evidence = self._alone(column, w)
+        mean, high, company_evidence = self._in_company(column)
+        rate = alone / float(mean[position])
+        rate_lo = 0.0 if math.isinf(high[position]) else alone_lo / float(high[position])
+        evidence = max(curve_evidence, company_evidence[position], key=EVIDENCE_ORDER.index)
+        cls = int(columns.cls[w])
+        if columns.is_task[w]:
+            reference = float(np.asarray(source.configurators[0].facts.reference_rate)[cls])
+            return TaskPrediction(
+                rate=rate,
+                rate_lo=rate_lo,
+                normalised_rate=rate / reference,
+                memory_gib=memory,
+                evidence=evidence,
+            )
+        row: Service = source.classes.services.representative[cls]
+        batch, arrivals = np.array([float(columns.batch[w])]), np.array([row.rate_rps])
+        latency, latency_hi = (
+            float(self.slo.latency_ms(batch, batch / r, arrivals)[0]) for r in (rate, rate_lo)
+        )
+        return ServicePrediction(
+            rate_rps=rate,
+            rate_lo_rps=rate_lo,
+            latency_ms=latency,
+            latency_hi_ms=latency_hi,
+            memory_gib=memory,
+            evidence=evidence,
+        )

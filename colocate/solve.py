@@ -1,0 +1,170 @@
+"""The front door: check, compile, solve, expand, verify.
+
+A plan that the judge rejects is never returned as a plan.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+
+from colocate import registry
+from colocate.capability import refuse
+from colocate.errors import UnsupportedError
+from colocate.expand import expand
+from colocate.instance import Instance
+from colocate.plan import Plan
+from colocate.prices import certificate
+from colocate.problem import Problem, compile_problem
+from colocate.reasons import impossible_services
+from colocate.result import Limits, Progress, Reason, Result, Termination, Timings
+from colocate.solvers.base import Context, RawSolution, Solver
+from colocate.verify import Verdict, verify
+from colocate.versions import versions
+
+__all__ = ["solve"]
+
+
+def solve(
+    instance: Instance,
+    solver: str = "auto",
+    *,
+    limits: Limits | None = None,
+    seed: int = 0,
+    isolation: Literal["auto", "none"] = "auto",
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    warm_start: Plan | None = None,
+) -> Result:
+    """Find a plan and say how good it is.
+
+    Parameters
+    ----------
+    instance
+        The question.
+    solver
+        A registered name. ``auto`` chooses by structure and size and records what it chose.
+    limits
+        When to stop early.
+    seed
+        For solvers that use chance; those of this version do not.
+    isolation
+        Where the solver runs. All solvers of this version run in this process.
+    progress
+        Called with each line of the history, in the thread that called `solve`.
+    stop
+        Asked often; a true answer ends the solve with the best plan found.
+    warm_start
+        A plan to start from, for solvers that support it; none of this version does.
+
+    Returns
+    -------
+    Result
+        With a plan that the judge has accepted, or without a plan and the reason.
+
+    Raises
+    ------
+    InstanceError
+        When a component that the instance names has wrong parameters.
+    UnsupportedError
+        When the solver does not support what the instance asks for.
+    PluginError
+        When there is no solver of this name.
+    """
+    if isolation not in ("auto", "none"):
+        raise UnsupportedError(
+            f"isolation {isolation!r} is not one of 'auto', 'none'",
+            advice="leave it out: every solver of this version runs in this process.",
+        )
+    if warm_start is not None:
+        raise UnsupportedError(
+            f"solver {solver!r} does not start from a plan", advice="leave warm_start out."
+        )
+    cls = registry.get("solver", solver)
+    refuse(solver, cls.capabilities, instance)
+    chosen: Solver = cls()
+    limits = limits or Limits()
+    started = time.perf_counter()
+    problem = compile_problem(instance)
+    compiled = time.perf_counter()
+    hopeless = impossible_services(problem)
+    if hopeless:
+        raw = RawSolution(Reason.INFEASIBLE, detail="; ".join(hopeless[:5]))
+    else:
+        raw = chosen.solve(problem, Context(limits, seed, progress, stop))
+    solved = time.perf_counter()
+    plan, fault = _plan(problem, raw, solver)
+    verdict = verify(instance, plan) if plan is not None else None
+    done = time.perf_counter()
+    return _result(
+        problem, raw, plan, fault, verdict, solver, seed, Timings(compiled - started, solved - compiled, done - solved)
+    )
+
+
+def _plan(problem: Problem, raw: RawSolution, solver: str) -> tuple[Plan | None, str]:
+    """Expand a solver's answer; a malformed one is a fault in words."""
+    if raw.counts is None or raw.gangs is None:
+        return None, ""
+    counts = np.rint(np.asarray(raw.counts)).astype(np.int64)
+    gangs = np.rint(np.asarray(raw.gangs)).astype(np.int64)
+    if counts.shape != (problem.columns.size,) or gangs.shape != (problem.levels.size,):
+        return None, f"{counts.shape} counts and {gangs.shape} gangs"
+    if (counts < 0).any() or (gangs < 0).any():
+        return None, "negative counts"
+    activity = problem.activity(counts, gangs)
+    slack = 1e-6 * np.maximum(1.0, np.abs(activity))
+    broken = np.flatnonzero(
+        (activity > problem.rows.upper + slack) | (activity < problem.rows.lower - slack)
+    )
+    if broken.size:
+        row = problem.rows.labels[int(broken[0])]
+        return None, f"{broken.size} broken rows, the first of kind {row.kind!r}"
+    return expand(problem, counts, gangs, solver=solver, proof=certificate(problem, raw.prices)), ""
+
+
+def _result(
+    problem: Problem,
+    raw: RawSolution,
+    plan: Plan | None,
+    fault: str,
+    verdict: Verdict | None,
+    solver: str,
+    seed: int,
+    timings: Timings,
+) -> Result:
+    termination = Termination(raw.reason, raw.limit, raw.detail)
+    violations = () if verdict is None else verdict.violations
+    if fault or violations:
+        what = fault or "; ".join(str(v) for v in violations[:3])
+        plan, termination = None, Termination(
+            Reason.ERROR, raw.limit, f"solver {solver!r} returned an invalid plan: {what}"
+        )
+    objective = plan.objective.value if plan is not None else None
+    bound = verdict.bound if plan is not None and verdict is not None else None
+    claimed = None if raw.value_claimed is None else problem.objective_of(raw.value_claimed)
+    return Result(
+        plan=plan,
+        termination=termination,
+        objective=objective,
+        bound=bound,
+        bound_claimed=claimed if plan is not None else None,
+        gap=_gap(objective, bound),
+        history=raw.history,
+        timings=timings,
+        solver=solver,
+        solver_detail=raw.note,
+        seed=seed,
+        instance_sha256=problem.source.instance.sha256,
+        versions=versions(),
+        violations=violations,
+    )
+
+
+def _gap(objective: float | None, bound: float | None) -> float | None:
+    if objective is None or bound is None or not math.isfinite(bound):
+        return None
+    return abs(bound - objective) / max(1e-9, abs(objective))

@@ -1,0 +1,197 @@
+"""Instances drawn freely: whether they can be satisfied is for the oracle to say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colocate.testing._parts import (
+    Spec,
+    chance,
+    draw_confidence,
+    draw_interference,
+    draw_objective,
+    draw_pools,
+    draw_profile,
+    draw_service,
+    draw_slo_model,
+    draw_task,
+    pick,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hypothesis.strategies import DrawFn
+
+__all__ = ["draw_entries", "draw_free", "draw_profiles", "gpus_of"]
+
+BATCHES = ((4,), (1,), (2, 8), (1, 4))
+
+
+def draw_free(draw: DrawFn) -> Spec:
+    """Draw an instance without looking at what fits."""
+    types = ["A", "B"][: pick(draw, 1, 1, 2)]
+    confidence = draw_confidence(draw)
+    pools = draw_pools(draw, types)
+    services, tasks = draw_entries(draw, len(gpus_of(pools)))
+    profiles = draw_profiles(draw, types, [*services, *tasks], confidence, everywhere=False)
+    slo_model = draw_slo_model(draw)
+    for service in services:
+        _draw_load(draw, service, profiles, slo_model["name"])
+        _draw_batches(draw, service, profiles)
+        _draw_pinned(draw, service, pools)
+    if chance(draw, 15):
+        for entry in [*services, *tasks]:
+            entry["user_id"] = pick(draw, 1000, 1000, 1001, None)
+    workloads = sorted({e["profile"] for e in [*services, *tasks]})
+    return {
+        "name": "drawn",
+        "slo_model": slo_model,
+        "confidence": confidence,
+        "objective": draw_objective(draw),
+        "gpu_pools": pools,
+        "services": services,
+        "tasks": tasks,
+        "profiles": profiles,
+        "interference": draw_interference(draw, types, workloads, confidence, everywhere=False),
+        "rules": _draw_rules(draw, services, tasks),
+    }
+
+
+def draw_entries(draw: DrawFn, n_gpus: int) -> tuple[list[Spec], list[Spec]]:
+    """Draw services with at most three replicas and tasks with at most five workers in all.
+
+    Mostly there are no more replicas than GPUs, and more workers than GPUs: a demand that can be
+    met, and a choice to make.
+    """
+    shapes = [(1,), (1, 1), (2,), (), (2, 1), (1, 1, 1), (3,)]
+    if chance(draw, 85):
+        shapes = [shape for shape in shapes if sum(shape) <= n_gpus]
+    services = [
+        draw_service(draw, f"s{i}", f"net{pick(draw, i, i, 0)}", replicas)
+        for i, replicas in enumerate(pick(draw, *shapes))
+    ]
+    tasks: list[Spec] = []
+    workers = pick(draw, 3, 4, 5, 5, 2, 1)
+    while workers and len(tasks) < 3:
+        profile = f"job{pick(draw, len(tasks), len(tasks), 0)}"
+        batch = next((t["batch"] for t in tasks if t["profile"] == profile), pick(draw, 8, 32))
+        tasks.append(draw_task(draw, f"t{len(tasks)}", profile, batch, workers))
+        workers -= tasks[-1]["count"] * tasks[-1]["gang_size"]
+        if chance(draw, 10):
+            break
+    return services, tasks
+
+
+def draw_profiles(
+    draw: DrawFn,
+    types: Sequence[str],
+    entries: Sequence[Spec],
+    confidence: float,
+    *,
+    everywhere: bool,
+) -> list[Spec]:
+    """Draw a profile for each workload on each GPU type; one in a while is missing."""
+    batch_of = {e["profile"]: e.get("batch") for e in entries}
+    found = []
+    for workload, batch in sorted(batch_of.items()):
+        role = "inference" if batch is None else "training"
+        batches = pick(draw, *BATCHES) if batch is None else (batch,)
+        kept = list(types)
+        if len(types) > 1 and chance(draw, 20):
+            kept.remove(pick(draw, *types))
+        found += [
+            draw_profile(
+                draw,
+                workload,
+                gpu_type,
+                role,
+                batches=batches,
+                confidence=confidence,
+                everywhere=everywhere,
+            )
+            for gpu_type in kept
+        ]
+    return found
+
+
+def _draw_load(draw: DrawFn, service: Spec, profiles: Sequence[Spec], slo_model: str) -> None:
+    """Draw an arrival rate and an SLO around what one of the profiles can do on a whole GPU."""
+    profile = pick(draw, *[p for p in profiles if p["workload"] == service["profile"]])
+    at_batch = pick(draw, *profile["curve"]["batches"])
+    batch = at_batch["batch"]
+    if "points" in at_batch:
+        rate = at_batch["points"][-1]["rate"]
+    else:
+        rate = max(1.0, min(x["intercept"] + 100 * x["slope"] for x in at_batch["lines"]))
+    arrivals = rate * pick(draw, 0.25, 0.1, 0.5, 0.8)
+    margin = pick(draw, 1.5, 1.2, 1.3, 2.0, 2.5, 4.0, 1.0, 10.0)
+    service["rate_rps"] = arrivals
+    service["slo_ms"] = 1000 * margin * arrivals / rate
+    if slo_model != "mudi":
+        service["slo_ms"] = 1000 * (batch / arrivals + margin * batch / rate)
+
+
+def _draw_batches(draw: DrawFn, service: Spec, profiles: Sequence[Spec]) -> None:
+    known = {
+        b["batch"]
+        for p in profiles
+        if p["workload"] == service["profile"]
+        for b in p["curve"]["batches"]
+    }
+    if chance(draw, 15):
+        service["batches"] = [pick(draw, *sorted(known))]
+
+
+def gpus_of(pools: Sequence[Spec]) -> list[tuple[str, int]]:
+    """Return (pool, ordinal) of every GPU."""
+    return [
+        (p["id"], p.get("first", 0) + i)
+        for p in pools
+        for i in range(p["count"] if "count" in p else len(p["uuids"]))
+    ]
+
+
+def _draw_pinned(draw: DrawFn, service: Spec, pools: Sequence[Spec]) -> None:
+    gpus = gpus_of(pools)
+    if service["replicas"] <= len(gpus) and chance(draw, 20):
+        start = pick(draw, *range(len(gpus)))
+        homes = [gpus[(start + i) % len(gpus)] for i in range(service["replicas"])]
+        service["pinned"] = [{"pool": pool, "gpus": str(i)} for pool, i in homes]
+
+
+def _draw_rules(draw: DrawFn, services: Sequence[Spec], tasks: Sequence[Spec]) -> Spec:
+    rules: Spec = {}
+    if chance(draw, 25):
+        rules["services_per_gpu"] = pick(draw, 2, 2, 0)
+    if chance(draw, 35):
+        rules["tasks_per_gpu"] = pick(draw, 2, 2, 0)
+    if chance(draw, 15):
+        rules["workloads_per_gpu"] = pick(draw, 2, 1, 3)
+    if chance(draw, 15):
+        rules["tenants_per_gpu"] = pick(draw, 1, 2)
+    ids = [e["id"] for e in [*services, *tasks]]
+    if ids and chance(draw, 20):
+        rules["anti_affinity"] = [{"left": [pick(draw, *ids)], "right": [pick(draw, *ids)]}]
+    if tasks and chance(draw, 75):
+        rules["quotas"] = _draw_quotas(draw, tasks)
+    return rules
+
+
+def _draw_quotas(draw: DrawFn, tasks: Sequence[Spec]) -> list[Spec]:
+    """Draw quotas for some tenants, mostly a maximum below what the tenant asks for."""
+    quotas: list[Spec] = []
+    for tenant in sorted({t["tenant"] for t in tasks}):
+        asked = sum(t["count"] for t in tasks if t["tenant"] == tenant)
+        for unit, likely in (("tasks", 50), ("gpu_share", 30)):
+            if not chance(draw, likely):
+                continue
+            quota: Spec = {"tenant": tenant, "unit": unit}
+            if chance(draw, 80):
+                tight = (asked - 1, asked - 1, 0, asked) if unit == "tasks" else (0.25, 0.5, 0.33, 1)
+                quota["maximum"] = pick(draw, *tight)
+            if "maximum" not in quota or chance(draw, 10):
+                quota["minimum"] = pick(draw, 1, asked) if unit == "tasks" else pick(draw, 0.1, 0.55)
+            if quota.get("minimum", 0) <= quota.get("maximum", 100):
+                quotas.append(quota)
+    return quotas

@@ -1,0 +1,257 @@
+"""What one GPU can hold, and every way to set the knobs of it that is worth trying.
+
+Used by the oracle. Enumerates straight from the instance by the formulas of `_plain_model`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from colocate.errors import TooLargeError, UnsupportedError
+from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.runs import iter_ids
+from colocate.testing._plain_model import (
+    Setting,
+    Workload,
+    at_most,
+    may_share,
+    reference_rate,
+    settings_of,
+    workloads_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Item", "OneGpu", "Outcome", "Shares", "Steps", "Worth"]
+
+
+class Steps:
+    """Counts the work done and refuses to go on beyond a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    def take(self, n: int = 1) -> None:
+        """Count n more steps."""
+        self.taken += n
+        if self.taken > self.limit:
+            raise TooLargeError(
+                f"the enumeration takes more than {self.limit} steps",
+                advice="use a smaller instance, or raise max_steps.",
+            )
+
+
+class Item(NamedTuple):
+    """Something that is counted: an entry's replicas or tasks, or the workers of one gang."""
+
+    workload: Workload
+    gang: int
+    """Which gang of its entry."""
+    limit: int
+    is_gang: bool
+
+
+class Shares(NamedTuple):
+    """Least and largest sum of whole percentages of one tenant's workers."""
+
+    least: int
+    largest: int
+
+
+class Outcome(NamedTuple):
+    """One way to set the knobs of what a GPU holds."""
+
+    value: float
+    """Worth of the replicas and of the tasks without a gang."""
+    gang_rates: tuple[float, ...]
+    """Rate of each gang worker on the GPU, in the order of the items."""
+    shares: tuple[Shares, ...]
+    """One for each tenant with a quota of shares."""
+    settings: tuple[Setting, ...]
+
+
+class Worth:
+    """What placed tasks are worth under the instance's objective."""
+
+    def __init__(self, instance: Instance) -> None:
+        spec = instance.objective
+        wanted = {"throughput": set(), "iteration_time": {"unplaced_s"}}.get(spec.name)
+        if wanted is None or set(spec.params) != wanted:
+            raise UnsupportedError(
+                f"the oracle knows no objective {spec.name!r} with parameters {spec.params}",
+                path="$.objective",
+                advice="compare this instance with verify alone.",
+            )
+        unplaced_s = spec.params.get("unplaced_s")
+        self.unplaced_s = float(unplaced_s) if isinstance(unplaced_s, int | float) else None
+        self.reference = {t.id: reference_rate(instance, t) for t in instance.iter_tasks()}
+
+    def of_task(self, task: Task, slowest: float) -> float:
+        """Return what a placed task is worth against leaving it out."""
+        if self.unplaced_s is not None:
+            return task.weight * (self.unplaced_s - task.batch / slowest)
+        return task.weight * task.gang_size * self.normalised(task, slowest)
+
+    def normalised(self, task: Task, rate: float) -> float:
+        """Return a rate over that of the task alone on a whole GPU of its fastest type."""
+        reference = self.reference[task.id]
+        if reference <= 0:
+            raise UnsupportedError(
+                f"task {task.id!r} has rate {rate:g} but reference rate 0",
+                advice="give its curve a positive rate at 100 %.",
+            )
+        return rate / reference
+
+
+class OneGpu:
+    """What GPUs can hold, remembered by pool and by the pinned services at home there."""
+
+    def __init__(self, instance: Instance, worth: Worth, steps: Steps) -> None:
+        self.instance = instance
+        self.worth = worth
+        self.steps = steps
+        self.items = list(_items(instance, steps))
+        quotas = instance.rules.quotas
+        self.share_tenants = sorted({q.tenant for q in quotas if q.unit == "gpu_share"})
+        self._pinned = {
+            s.id: {(ref.pool, i) for ref in s.pinned for i in iter_ids(ref.gpus)}
+            for s in instance.iter_services()
+            if s.pinned is not None
+        }
+        self._offers: dict[tuple[str, tuple[str, ...]], list[tuple[int, ...]]] = {}
+        self._outcomes: dict[tuple[str, tuple[int, ...]], list[Outcome]] = {}
+
+    def offers(self, pool: GpuPool, gpu: int) -> list[tuple[int, ...]]:
+        """Return what this GPU can hold, as ascending indices of items."""
+        if not pool.schedulable:
+            return []
+        at_home = tuple(s for s, gpus in sorted(self._pinned.items()) if (pool.id, gpu) in gpus)
+        key = (pool.id, at_home)
+        if key not in self._offers:
+            self._offers[key] = list(self._extend(pool, at_home, (), 0))
+        return self._offers[key]
+
+    def _extend(
+        self, pool: GpuPool, at_home: Sequence[str], held: tuple[int, ...], start: int
+    ) -> Iterator[tuple[int, ...]]:
+        for i in range(start, len(self.items)):
+            item = self.items[i]
+            is_pinned = item.workload.id in self._pinned
+            if is_pinned and item.workload.id not in at_home:
+                continue
+            if held.count(i) >= (1 if is_pinned or item.is_gang else item.limit):
+                continue
+            self.steps.take()
+            larger = (*held, i)
+            # The rules of one GPU only ever forbid more when more is put on it.
+            if may_share(self.instance, pool, [self.items[j].workload for j in larger]):
+                if self.outcomes(pool, larger):
+                    yield larger
+                # Not so the slowdown: a table entry below 1 lets a neighbour speed a service up.
+                yield from self._extend(pool, at_home, larger, i)
+
+    def outcomes(self, pool: GpuPool, held: tuple[int, ...]) -> list[Outcome]:
+        """Return the undominated ways to set the knobs of what a GPU holds."""
+        key = (pool.id, held)
+        if key not in self._outcomes:
+            items = [self.items[i] for i in held]
+            company = [item.workload for item in items]
+            choices = [
+                self._choices(pool, w, company[:i] + company[i + 1 :])
+                for i, w in enumerate(company)
+            ]
+            found: list[Outcome] = []
+            for settings in self._fitting(pool, choices):
+                _keep(found, self._outcome(items, settings))
+            self._outcomes[key] = found
+        return self._outcomes[key]
+
+    def _choices(
+        self, pool: GpuPool, workload: Workload, neighbours: Sequence[Workload]
+    ) -> list[Setting]:
+        """Return the settings of one workload that are worth trying.
+
+        A setting is left out when another takes no more multiprocessors and memory and is as fast.
+        How fast a service is, beyond its SLO, is worth nothing. Where a quota counts shares, every
+        share of its tenant's workers is tried.
+        """
+        is_task = workload.kind == "task"
+        counted = is_task and workload.entry.tenant in self.share_tenants
+        kept: list[Setting] = []
+        for new in settings_of(self.instance, pool, workload, neighbours):
+            self.steps.take()
+            if counted or not any(
+                old.knob.taken <= new.knob.taken
+                and old.memory_gib <= new.memory_gib
+                and (old.rate >= new.rate or not is_task)
+                for old in kept
+            ):
+                kept.append(new)
+        return kept
+
+    def _fitting(
+        self, pool: GpuPool, choices: Sequence[Sequence[Setting]]
+    ) -> Iterator[tuple[Setting, ...]]:
+        capacity = pool.memory_gib - pool.reserve_gib
+
+        def extend(chosen: tuple[Setting, ...], taken: int) -> Iterator[tuple[Setting, ...]]:
+            if len(chosen) == len(choices):
+                if at_most(sum(s.memory_gib for s in chosen), capacity):
+                    yield chosen
+                return
+            for setting in choices[len(chosen)]:
+                self.steps.take()
+                if taken + setting.knob.taken <= pool.sm_count:
+                    yield from extend((*chosen, setting), taken + setting.knob.taken)
+
+        yield from extend((), 0)
+
+    def _outcome(self, held: Sequence[Item], settings: tuple[Setting, ...]) -> Outcome:
+        value = 0.0
+        gang_rates = []
+        least = dict.fromkeys(self.share_tenants, 0)
+        largest = dict.fromkeys(self.share_tenants, 0)
+        for item, setting in zip(held, settings, strict=True):
+            entry = item.workload.entry
+            if isinstance(entry, Service):
+                value += entry.missing_price or 0.0
+                continue
+            if item.is_gang:
+                gang_rates.append(setting.rate)
+            else:
+                value += self.worth.of_task(entry, setting.rate)
+            if entry.tenant in least:
+                least[entry.tenant] += setting.knob.first
+                largest[entry.tenant] += setting.knob.last
+        shares = tuple(Shares(least[t], largest[t]) for t in self.share_tenants)
+        return Outcome(value, tuple(gang_rates), shares, settings)
+
+
+def _items(instance: Instance, steps: Steps) -> Iterator[Item]:
+    for workload in workloads_of(instance):
+        entry = workload.entry
+        if isinstance(entry, Service):
+            yield Item(workload, 0, entry.replicas, is_gang=False)
+        elif entry.gang_size == 1:
+            yield Item(workload, 0, entry.count, is_gang=False)
+        else:
+            steps.take(entry.count)
+            for gang in range(entry.count):
+                yield Item(workload, gang, entry.gang_size, is_gang=True)
+
+
+def _keep(found: list[Outcome], new: Outcome) -> None:
+    """Add an outcome unless one with the same shares is as good; drop those that it beats."""
+
+    def beats(a: Outcome, b: Outcome) -> bool:
+        return (
+            a.shares == b.shares
+            and a.value >= b.value
+            and all(x >= y for x, y in zip(a.gang_rates, b.gang_rates, strict=True))
+        )
+
+    if not any(beats(old, new) for old in found):
+        found[:] = [old for old in found if not beats(new, old)]
+        found.append(new)

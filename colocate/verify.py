@@ -1,0 +1,237 @@
+"""The judge: is a plan right, what is it worth, and how good can any plan be.
+
+Everything is worked out anew from the instance. This room and its helpers import nothing of the
+compiler or the solvers, and use the models' plain-number faces only, so that a mistake there
+cannot excuse itself here. What a plan breaks is returned as data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from colocate._entries import Entries, service_entries, task_entries
+from colocate._judge_bound import certificate_bound
+from colocate._judge_findings import Findings
+from colocate._judge_ids import check_ids
+from colocate._judge_placement import PlacementJudge
+from colocate.constraints.base import constraints_of
+from colocate.instance import Instance, Service, Task
+from colocate.objectives._gangs import placed_tasks, reference_rates
+from colocate.objectives.base import Objective
+from colocate.objectives.base import objective as objective_of
+from colocate.placement import PlacementGroup
+from colocate.plan import Plan
+from colocate.violation import Violation
+
+__all__ = ["Verdict", "Violation", "verify"]
+
+VALUE_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the judge found."""
+
+    violations: tuple[Violation, ...]
+    """What the plan breaks; of each kind at most the first twenty, and how many more there are."""
+    objective: float | None
+    """The plan's worth, recomputed; None when the plan is too broken to have one."""
+    bound: float | None
+    """No plan is worth more (less, where the objective is minimised): recomputed from the prices of
+    the certificate. None when there is no certificate, or when that is too much work."""
+    bound_note: str
+    """Why there is no bound; empty when there is one."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the plan breaks nothing."""
+        return not self.violations
+
+
+def verify(instance: Instance, plan: Plan) -> Verdict:
+    """Judge a plan from the instance alone.
+
+    Parameters
+    ----------
+    instance
+        The question.
+    plan
+        The answer to judge. Nothing in it is believed.
+
+    Returns
+    -------
+    Verdict
+        What is wrong with the plan, its worth and its bound.
+
+    Raises
+    ------
+    InputError
+        When the instance names a component that does not exist or has wrong parameters.
+    """
+    findings = Findings()
+    objective = objective_of(instance.objective)
+    services, tasks = service_entries(instance), task_entries(instance)
+    _unsupported(instance, findings)
+    _same_instance(instance, plan, findings)
+    check_ids(instance, plan, services, tasks, findings)
+    known = _placements(instance, plan, services, tasks, findings)
+    readable = plan.model_copy(update={"placements": known})
+    for constraint in constraints_of(instance):
+        findings.extend(constraint.violations(instance, readable))
+    value = _value(instance, plan, objective, tasks, findings)
+    bound, note = _bound(instance, plan, objective, value, findings)
+    return Verdict(findings.violations(), value, bound, note)
+
+
+def _unsupported(instance: Instance, findings: Findings) -> None:
+    rules = instance.rules
+    for used, what in (
+        (rules.moves is not None, "move prices and budgets"),
+        (rules.blast_radius is not None, "a blast radius"),
+        (bool(rules.locked), "locked placements"),
+    ):
+        if used:
+            message = f"the instance uses {what}, which this version cannot judge"
+            findings.add("unsupported", "instance", message)
+
+
+def _same_instance(instance: Instance, plan: Plan, findings: Findings) -> None:
+    if plan.instance_sha256 != instance.sha256:
+        findings.add(
+            "instance",
+            "plan",
+            f"is for the instance with hash {plan.instance_sha256[:12]}..., this one has "
+            f"{instance.sha256[:12]}...",
+        )
+    if plan.instance_name != instance.name:
+        message = f"is for instance {plan.instance_name!r}, this one is {instance.name!r}"
+        findings.add("instance", "plan", message)
+
+
+def _placements(
+    instance: Instance,
+    plan: Plan,
+    services: Entries[Service],
+    tasks: Entries[Task],
+    findings: Findings,
+) -> tuple[PlacementGroup, ...]:
+    """Judge every group that names known things only, and return these groups."""
+    judge = PlacementJudge(instance, findings)
+    pools = {pool.id: pool for pool in instance.gpu_pools}
+    known_services: dict[str, Service | None] = {}
+    known_tasks: dict[str, Task | None] = {}
+    judged = []
+    for group in plan.placements:
+        pool = pools.get(group.pool)
+        held = [_entry(services, s.service, known_services) for s in group.services]
+        trained = [_entry(tasks, t.task, known_tasks) for t in group.tasks]
+        residents = [s for s in held if s is not None], [t for t in trained if t is not None]
+        if pool is None or len(residents[0]) < len(held) or len(residents[1]) < len(trained):
+            continue
+        judge.judge(pool, group, *residents)
+        judged.append(group)
+    return tuple(judged)
+
+
+def _entry(entries: Entries[Any], entry_id: str, known: dict[str, Any]) -> Any:  # noqa: ANN401
+    if entry_id not in known:
+        position = entries.find(entry_id)
+        known[entry_id] = None if position is None else entries.get(position)
+    return known[entry_id]
+
+
+def _close(stated: float, found: float) -> bool:
+    return abs(stated - found) <= VALUE_TOLERANCE * max(1.0, abs(found))
+
+
+def _value(
+    instance: Instance,
+    plan: Plan,
+    objective: Objective,
+    tasks: Entries[Task],
+    findings: Findings,
+) -> float | None:
+    """Check name, sense and value of the objective and the totals; return the value."""
+    stated = plan.objective
+    if (stated.name, stated.sense) != (instance.objective.name, objective.sense):
+        findings.add(
+            "objective",
+            "plan",
+            f"states objective {stated.name} ({stated.sense}), the instance asks for "
+            f"{instance.objective.name} ({objective.sense})",
+        )
+    if findings.any_of(
+        "reference",
+        "gpu_used_twice",
+        "replica_placed_twice",
+        "worker_placed_twice",
+        "gang",
+        "rate",
+        "knobs",
+        "prediction",
+    ):
+        # There is no telling what such a plan is worth; it is rejected already.
+        return None
+    value = float(objective.score(instance, plan))
+    if not _close(stated.value, value):
+        findings.add("objective", "plan", f"states {stated.value:.9g}, but is worth {value:.9g}")
+    _totals(instance, plan, tasks, findings)
+    return value
+
+
+def _totals(instance: Instance, plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
+    placed = placed_tasks(instance, plan, tasks)
+    workers = tasks.integers("gang_size")[placed.entry] * placed.number
+    relative = placed.rate / reference_rates(instance, tasks, placed.entry)
+    n_tasks = int(placed.number.sum())
+    n_replicas = sum(len(group.services) * group.count for group in plan.placements)
+    found = {
+        "gpus_used": sum(group.count for group in plan.placements),
+        "gpus_shared": sum(
+            group.count for group in plan.placements if len(group.services) + len(group.tasks) > 1
+        ),
+        "replicas_placed": n_replicas,
+        "replicas_missing": int(service_entries(instance).integers("replicas").sum()) - n_replicas,
+        "tasks_placed": n_tasks,
+        "tasks_unplaced": int(tasks.integers("count").sum()) - n_tasks,
+        "normalised_throughput": float((workers * relative).sum()),
+    }
+    for name, value in found.items():
+        stated = getattr(plan.totals, name)
+        if stated != value and (isinstance(value, int) or not _close(stated, value)):
+            findings.add("totals", "plan", f"states {name} {stated:.9g}, but it is {value:.9g}")
+
+
+def _bound(
+    instance: Instance,
+    plan: Plan,
+    objective: Objective,
+    value: float | None,
+    findings: Findings,
+) -> tuple[float | None, str]:
+    """Recompute the bound from the certificate's prices and hold the stated one against it."""
+    certificate = plan.certificate
+    if certificate is None:
+        return None, "the plan has no certificate"
+    if findings.any_of("unsupported"):
+        return None, "the instance uses rules that this version cannot judge"
+    bound, note = certificate_bound(instance, certificate, objective, findings)
+    if bound is None:
+        return None, note
+    sign = 1.0 if objective.sense == "max" else -1.0
+    slack = VALUE_TOLERANCE * max(1.0, abs(bound))
+    if sign * certificate.bound < sign * bound - slack:
+        findings.add(
+            "certificate",
+            "plan",
+            f"states the bound {certificate.bound:.9g}, but its prices prove {bound:.9g} only",
+        )
+    if value is not None and not findings.violations() and sign * value > sign * bound + slack:
+        findings.add(
+            "certificate",
+            "plan",
+            f"is worth {value:.9g}, beyond the bound {bound:.9g}: objective "
+            f"{instance.objective.name} contradicts itself",
+        )
+    return bound, ""

@@ -1,0 +1,66 @@
+"""How the tests run: hypothesis profiles, and which slow or GPU tests take part."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A wall-clock deadline per example would make slow machines fail, so none is set.
+settings.register_profile(
+    "ci",
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "deep",
+    max_examples=2000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("ci")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--deep",
+        action="store_true",
+        help="run the slow tests too, and many more examples of each property",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    chosen_by_hand = config.getoption("--hypothesis-profile", default=None)
+    if config.getoption("--deep") and not chosen_by_hand:
+        settings.load_profile("deep")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips: dict[str, pytest.MarkDecorator] = {}
+    if not config.getoption("--deep"):
+        skips["deep"] = pytest.mark.skip(reason="slow; run with --deep")
+    if any("gpu" in item.keywords for item in items) and not _gpu_is_present():
+        skips["gpu"] = pytest.mark.skip(reason="no NVIDIA GPU on this machine")
+    for item in items:
+        for name, skip in skips.items():
+            if item.get_closest_marker(name):
+                item.add_marker(skip)
+
+
+def _gpu_is_present() -> bool:
+    nvidia_smi = shutil.which("nvidia-smi")
+    if nvidia_smi is None:
+        return False
+    try:
+        listed = subprocess.run(
+            [nvidia_smi, "-L"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return listed.returncode == 0 and "GPU" in listed.stdout

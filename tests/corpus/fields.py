@@ -1,0 +1,359 @@
+"""Every field of every format, damaged one at a time.
+
+The fields and their limits are written down here by hand and not read from the code, so that a
+limit that gets lost there is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tests.corpus.kinds import (
+    WRONG_SHAPES,
+    Field,
+    finite,
+    flag,
+    name,
+    not_negative,
+    number,
+    positive,
+    runs,
+    some,
+    text,
+    thing,
+    whole,
+    word,
+)
+from tests.corpus.valid import (
+    DROP,
+    PLAN,
+    SERVICE_PREDICTION,
+    TASK_PREDICTION,
+    Case,
+    Raw,
+    Steps,
+    damaged,
+    path_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SERVICE_PLACED = {
+    "service": name(required=True),
+    "replicas": runs(required=True),
+    "batch": whole(1, 1_000_000, required=True),
+    "share_pct": whole(1, 100, required=True),
+    "sms": whole(1, 100_000, required=True),
+    "predicted": thing(null=True),
+}
+TASK_PLACED = {
+    "task": name(required=True),
+    **{k: v for k, v in SERVICE_PLACED.items() if k not in ("service", "replicas")},
+    "workers": runs(required=True),
+}
+ERROR_BOUND = {
+    "confidence": number(0.5, 1, below=True, required=True),
+    "relative": number(0, 10, required=True),
+}
+COMPONENT = {"name": name(required=True), "params": thing()}
+
+
+def in_group(at: Steps) -> dict[Steps, dict[str, Field]]:
+    """Return the fields of a placement group and of what is in it."""
+    return {
+        at: {
+            "pool": name(required=True),
+            "gpus": runs(required=True),
+            "services": some(),
+            "tasks": some(),
+        },
+        (*at, "services", 0): SERVICE_PLACED,
+        (*at, "services", 0, "predicted"): {
+            **{k: not_negative(required=True) for k in SERVICE_PREDICTION if k != "evidence"},
+            "evidence": word(required=True),
+        },
+        (*at, "tasks", 0): TASK_PLACED,
+        (*at, "tasks", 0, "predicted"): {
+            **{k: not_negative(required=True) for k in TASK_PREDICTION if k != "evidence"},
+            "evidence": word(required=True),
+        },
+    }
+
+
+IN_PROFILES: dict[Steps, dict[str, Field]] = {
+    ("profiles", 0): {
+        "workload": name(required=True),
+        "gpu_type": name(required=True),
+        "role": word(required=True),
+        "curve": thing(required=True),
+        "rate_error": some(),
+        "memory": some(),
+        "evidence": word(),
+    },
+    ("profiles", 0, "rate_error", 0): ERROR_BOUND,
+    ("profiles", 0, "memory", 0): {
+        "batch": whole(1, 1_000_000, required=True),
+        "memory_gib": positive(required=True),
+    },
+    ("profiles", 0, "curve"): {"batches": some(required=True), "family": word(required=True)},
+    ("profiles", 0, "curve", "batches", 0): {
+        "batch": whole(1, 1_000_000, required=True),
+        "points": some(required=True),
+    },
+    ("profiles", 0, "curve", "batches", 0, "points", 1): {
+        "share_pct": number(0, 100, above=True, required=True),
+        "rate": not_negative(required=True),
+    },
+    ("profiles", 1, "curve", "batches", 0): {
+        "batch": whole(1, 1_000_000, required=True),
+        "min_share_pct": number(0, 100, above=True, required=True),
+        "lines": some(required=True),
+    },
+    ("profiles", 1, "curve", "batches", 0, "lines", 0): {
+        "intercept": finite(required=True),
+        "slope": not_negative(required=True),
+    },
+    ("interference",): {
+        "default_slowdown": number(0.5, 100, null=True),
+        "default_error": some(),
+        "pairs": some(),
+    },
+    ("interference", "default_error", 0): ERROR_BOUND,
+    ("interference", "pairs", 0): {
+        "gpu_type": name(required=True),
+        "victim": name(required=True),
+        "neighbour": name(required=True),
+        "slowdown": number(0.5, 100, required=True),
+        "error": some(),
+        "evidence": word(),
+    },
+}
+USER = whole(0, 2**32 - 2, null=True)
+IN_INSTANCE: dict[Steps, dict[str, Field]] = {
+    (): {
+        "schema": word(required=True),
+        "name": name(required=True),
+        "description": text(10_000),
+        "slo_model": thing(required=True),
+        "confidence": number(0.5, 1, below=True, required=True),
+        "objective": thing(required=True),
+        "gpu_pools": some(required=True),
+        "services": some(),
+        "service_table": thing(null=True),
+        "tasks": some(),
+        "task_table": thing(null=True),
+        "profiles": some(),
+        "interference": thing(),
+        "rules": thing(),
+        "constraints": some(),
+        "current": some(null=True),
+    },
+    ("slo_model",): COMPONENT,
+    ("objective",): COMPONENT,
+    ("constraints", 0): COMPONENT,
+    ("gpu_pools", 0): {
+        "id": name(required=True),
+        "gpu_type": name(required=True),
+        "count": whole(1, 100_000_000, null=True),
+        "first": whole(0, 2**40),
+        "memory_gib": positive(required=True),
+        "sm_count": whole(1, 100_000, required=True),
+        "node": name(null=True),
+        "max_clients": whole(1, 1000),
+        "reserve_gib": not_negative(),
+        "schedulable": flag(),
+        "measured_sms": some(null=True),
+    },
+    ("gpu_pools", 0, "measured_sms", 0): {
+        "share_pct": whole(1, 100, required=True),
+        "sms": whole(1, 100_000, required=True),
+    },
+    ("gpu_pools", 1): {"uuids": some(null=True)},
+    ("services", 0): {
+        "id": name(required=True),
+        "profile": name(required=True),
+        "replicas": whole(1, 100_000_000),
+        "rate_rps": positive(required=True),
+        "slo_ms": positive(required=True),
+        "slo_percentile": number(0, 100, above=True, below=True),
+        "batches": some(null=True),
+        "pinned": some(null=True),
+        "required": flag(),
+        "min_share_pct": whole(1, 100),
+        "processes": whole(1, 1000),
+        "tenant": name(),
+        "user_id": USER,
+    },
+    ("services", 0, "pinned", 0): {"pool": name(required=True), "gpus": runs(required=True)},
+    ("services", 1): {"missing_price": not_negative(null=True)},
+    ("service_table",): {
+        "id_prefix": Field((1, "", "row", "x" * 50 + "-", "a\n-", *WRONG_SHAPES)),
+        "rows": whole(1, 100_000_000, required=True),
+        "slo_ms": positive(required=True),
+        "slo_percentile": number(0, 100, above=True, below=True),
+        "batches": some(null=True),
+        "required": flag(),
+        "missing_price": not_negative(null=True),
+        "min_share_pct": whole(1, 100),
+        "processes": whole(1, 1000),
+        "tenant": name(),
+        "user_id": USER,
+    },
+    ("tasks", 0): {
+        "id": name(required=True),
+        "profile": name(required=True),
+        "count": whole(1, 100_000_000),
+        "batch": whole(1, 1_000_000, required=True),
+        "weight": positive(),
+        "gang_size": whole(1, 10_000),
+        "memory_gib": positive(null=True),
+        "processes": whole(1, 1000),
+        "tenant": name(),
+        "user_id": USER,
+        "priority": whole(-1000, 1000),
+        "deadline_s": positive(null=True),
+        "remaining_samples": not_negative(null=True),
+        "attained_gpu_s": not_negative(null=True),
+    },
+    ("task_table",): {
+        "id_prefix": Field((1, "", "row", "x" * 50 + "-", "a\n-", *WRONG_SHAPES)),
+        "rows": whole(1, 100_000_000, required=True),
+        "profile": name(required=True),
+        "count": whole(1, 100_000_000),
+        "gang_size": whole(1, 10_000),
+        "memory_gib": positive(null=True),
+        "processes": whole(1, 1000),
+        "user_id": USER,
+    },
+    ("rules",): {
+        "services_per_gpu": whole(0, 16),
+        "tasks_per_gpu": whole(0, 16),
+        "workloads_per_gpu": whole(1, 32, null=True),
+        "tenants_per_gpu": whole(1, 32, null=True),
+        "quotas": some(),
+        "anti_affinity": some(),
+        "moves": thing(null=True),
+        "blast_radius": thing(null=True),
+        "locked": some(),
+    },
+    ("rules", "quotas", 0): {
+        "tenant": name(required=True),
+        "unit": word(),
+        "maximum": not_negative(null=True),
+        "minimum": not_negative(null=True),
+    },
+    ("rules", "anti_affinity", 0): {"left": some(required=True), "right": some(required=True)},
+    ("rules", "moves"): {"price": not_negative(), "budget": whole(0, 2**53, null=True)},
+    ("rules", "blast_radius"): {"max_replicas_per_node": whole(1, 100_000_000, required=True)},
+    ("rules", "locked", 0): {"pool": name(required=True), "gpus": runs(required=True)},
+    **IN_PROFILES,
+    **in_group(("current", 0)),
+}
+COUNTED = whole(0, 2**53, required=True)
+IN_PLAN: dict[Steps, dict[str, Field]] = {
+    (): {
+        "schema": word(required=True),
+        "instance_name": name(required=True),
+        "instance_sha256": Field(
+            (1, "", "0" * 63, "g" * 64, "A" * 64, "0" * 64 + "\n"), required=True
+        ),
+        "solver": name(required=True),
+        "objective": thing(required=True),
+        "placements": some(),
+        "missing": some(),
+        "unplaced": some(),
+        "totals": thing(required=True),
+        "certificate": thing(null=True),
+    },
+    ("objective",): {
+        "name": name(required=True),
+        "sense": word(required=True),
+        "value": finite(required=True),
+    },
+    ("missing", 0): {
+        "service": name(required=True),
+        "replicas": runs(required=True),
+        "reason": word(required=True),
+        "detail": text(1000),
+    },
+    ("unplaced", 0): {
+        "task": name(required=True),
+        "ids": runs(required=True),
+        "reason": word(required=True),
+        "detail": text(1000),
+    },
+    ("totals",): {
+        **{k: COUNTED for k in PLAN["totals"] if k != "normalised_throughput"},
+        "normalised_throughput": not_negative(required=True),
+    },
+    ("certificate",): {
+        "kind": word(),
+        "bound": finite(required=True),
+        "services": some(),
+        "tasks": some(),
+        "levels": some(),
+        "quotas": some(),
+    },
+    ("certificate", "services", 0): {"id": name(required=True), "price": finite(required=True)},
+    ("certificate", "tasks", 0): {"id": name(required=True), "price": finite(required=True)},
+    ("certificate", "levels", 0): {
+        "task": name(required=True),
+        "rate": not_negative(required=True),
+        "price": finite(required=True),
+    },
+    ("certificate", "quotas", 0): {
+        "tenant": name(required=True),
+        "unit": word(required=True),
+        "side": word(required=True),
+        "price": finite(required=True),
+    },
+    **in_group(("placements", 0)),
+}
+IN_PROFILE_FILE: dict[Steps, dict[str, Field]] = {
+    (): {
+        "schema": word(required=True),
+        "description": text(10_000),
+        "profiles": some(),
+        "interference": thing(null=True),
+    },
+    **IN_PROFILES,
+}
+FIELDS = {"instance": IN_INSTANCE, "plan": IN_PLAN, "profiles": IN_PROFILE_FILE}
+
+
+def _label(value: Any) -> str:
+    shown = value.text if isinstance(value, Raw) else json.dumps(value)
+    return shown if len(shown) <= 24 else f"{shown[:12]}...({len(shown)})"
+
+
+def generated_cases() -> Iterator[Case]:
+    """Yield every field of every format with every value that it must not have."""
+    for kind, objects in FIELDS.items():
+        for at, fields in objects.items():
+            yield Case(
+                f"{kind}: {path_of(at)} has an unknown key",
+                kind,
+                damaged(kind, {(*at, "colour"): "red"}),
+                path_of((*at, "colour")),
+                "unknown key 'colour'",
+            )
+            for key, field in fields.items():
+                steps = (*at, key)
+                where = path_of(steps)
+                for wrong in (*field.wrong, *([] if field.null else [None])):
+                    yield Case(
+                        f"{kind}: {where} = {_label(wrong)}",
+                        kind,
+                        damaged(kind, {steps: wrong}),
+                        where,
+                    )
+                if field.required:
+                    yield Case(
+                        f"{kind}: {where} is missing",
+                        kind,
+                        damaged(kind, {steps: DROP}),
+                        where,
+                        f"'{key}'",
+                    )
