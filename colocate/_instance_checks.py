@@ -1,4 +1,4 @@
-"""Cross-references and contradictions within one instance, each with its path, values and advice."""
+"""Cross-references and contradictions within an instance, each with path, values and advice."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _profiles_of(
     if not found:
         known = ", ".join(sorted(profiled)[:8]) or "none"
         raise InstanceError(
-            f"{owner} refers to profile {workload!r}, which is not in the instance (known: {known})",
+            f"{owner} refers to profile {workload!r}, which is not here (known: {known})",
             path=path,
             advice="add the profile, or correct the name.",
         )
@@ -177,7 +177,7 @@ def _memory_known(batch: int, p: Profile, owner: str, path: str) -> None:
             f"{owner}: memory of {p.workload!r} on {p.gpu_type!r} at batch {batch} is unknown "
             f"(known {largest})",
             path=path,
-            advice="add a memory point at this batch or above; unknown memory is never taken as zero.",
+            advice="add a memory point at this batch or above; unknown memory is not zero.",
         )
 
 
@@ -248,16 +248,16 @@ def _table_profiles(instance: Instance, profiled: dict[str, list[Profile]]) -> N
                 path="$.service_table.missing_price",
                 advice="give a price exactly when the services are not required.",
             )
-        for i in _first_rows(st.rows, st.profile):
-            row = st.row(i)
-            _check_service_profile(row, f"service {row.id!r}", "$.service_table", profiled)
+        for i in _first_rows(st.profile):
+            service = st.row(i)
+            _check_service_profile(service, f"service {service.id!r}", "$.service_table", profiled)
     if tt is not None:
-        for i in _first_rows(tt.rows, tt.profile, tt.batch):
-            row = tt.row(i)
-            _check_task_profile(row, f"task {row.id!r}", "$.task_table", profiled)
+        for i in _first_rows(tt.profile, tt.batch):
+            task = tt.row(i)
+            _check_task_profile(task, f"task {task.id!r}", "$.task_table", profiled)
 
 
-def _first_rows(rows: int, *columns: object) -> Iterable[int]:
+def _first_rows(*columns: object) -> Iterable[int]:
     lists = [c for c in columns if isinstance(c, tuple)]
     if not lists:
         return [0]
@@ -349,7 +349,7 @@ def _rules(instance: Instance, pools: dict[str, GpuPool]) -> None:
             )
         if q.maximum is not None and q.minimum is not None and q.minimum > q.maximum:
             raise InstanceError(
-                f"quota for tenant {q.tenant!r}: minimum {q.minimum:g} exceeds maximum {q.maximum:g}",
+                f"quota of {q.tenant!r}: minimum {q.minimum:g} exceeds maximum {q.maximum:g}",
                 path=f"{path}.minimum",
                 advice="swap them.",
             )
@@ -366,7 +366,7 @@ def _rules(instance: Instance, pools: dict[str, GpuPool]) -> None:
     if instance.current is None:
         if rules.locked or rules.moves is not None:
             raise InstanceError(
-                "locked placements and move prices refer to what runs now, but there is no `current`",
+                "locked placements and move prices need `current`, which is not there",
                 path="$.rules",
                 advice="add the placements of the present plan as `current`.",
             )

@@ -18,6 +18,8 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
+
 from colocate._judge_candidates import Evaluations, GpuKind, TooManyEvaluationsError
 from colocate._judge_classes import (
     Prices,
@@ -43,6 +45,13 @@ def certificate_bound(
     instance: Instance, certificate: Certificate, objective: Objective, findings: Findings
 ) -> tuple[float | None, str]:
     """Return the bound on the objective, in its own sense, or None and why there is none."""
+    with np.errstate(all="ignore"):  # what is not finite proves nothing
+        return _bound(instance, certificate, objective, findings)
+
+
+def _bound(
+    instance: Instance, certificate: Certificate, objective: Objective, findings: Findings
+) -> tuple[float | None, str]:
     prices = Prices.of(instance, certificate, findings)
     free, pinned, constant = service_classes(instance, prices)
     tasks, task_constant = task_classes(instance, objective, prices)
@@ -62,6 +71,8 @@ def certificate_bound(
             bound += n * best
     except TooManyEvaluationsError:
         return None, f"pricing all columns takes more than {EVALUATION_CAP} evaluations"
+    if not math.isfinite(bound):
+        return None, "the prices prove no finite bound"
     return (bound if objective.sense == "max" else -bound), ""
 
 

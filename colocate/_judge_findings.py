@@ -31,6 +31,11 @@ class Findings:
             else:
                 self._more[violation.kind] = self._more.get(violation.kind, 0) + 1
 
+    @property
+    def clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self._shown
+
     def any_of(self, *kinds: ViolationKind) -> bool:
         """Return whether one of these kinds was found."""
         return any(kind in self._shown for kind in kinds)

@@ -16,7 +16,7 @@ from colocate._judge_findings import Findings
 from colocate.constraints._residents import gpus_text
 from colocate.instance import GpuRef, Instance, Service, Task
 from colocate.plan import Plan
-from colocate.runs import ids_of, run_pairs
+from colocate.runs import count_ids, ids_of, run_pairs
 from colocate.violation import ViolationKind
 
 if TYPE_CHECKING:
@@ -109,11 +109,29 @@ def check_ids(
     findings: Findings,
 ) -> None:
     """Check references, ranges and that everything is named exactly once."""
+    _side_by_side(plan, findings)
     _gpus(instance, plan, findings)
     _replicas(plan, services, findings)
     _workers(plan, tasks, findings)
     _gang_on_one_gpu(plan, tasks, findings)
     _pinned(instance, plan, findings)
+
+
+def _side_by_side(plan: Plan, findings: Findings) -> None:
+    """Check that each GPU of a group holds something, and one of everything that the group lists.
+
+    Plans read from a file are checked for this as they are read; others need not have been.
+    """
+    for group in plan.placements:
+        lists = [(f"replicas of service {s.service}", s.replicas) for s in group.services]
+        lists += [(f"workers of task {t.task}", t.workers) for t in group.tasks]
+        if not lists:
+            findings.add("accounting", gpus_text(group), "holds nothing")
+        for what, text in lists:
+            n = count_ids(text)
+            if n != group.count:
+                message = f"lists {n} {what} for {group.count} GPUs"
+                findings.add("accounting", gpus_text(group), message)
 
 
 def _gpus(instance: Instance, plan: Plan, findings: Findings) -> None:
@@ -262,7 +280,7 @@ def _workers(plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
 
 def _gang_on_one_gpu(plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
     """Find workers of one gang on one GPU. Groups that are broken already are not expanded."""
-    if findings.any_of("reference", "gpu_used_twice", "worker_placed_twice"):
+    if not findings.clean:
         return
     for group in plan.placements:
         mates: dict[str, list[str]] = {}

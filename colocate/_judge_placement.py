@@ -55,10 +55,6 @@ class _Speed(NamedTuple):
     evidence: Evidence
 
 
-def _close(stated: float, found: float) -> bool:
-    return abs(stated - found) <= PREDICTION_TOLERANCE * max(abs(stated), abs(found))
-
-
 def _weakest(a: Evidence, b: Evidence) -> Evidence:
     return max(a, b, key=EVIDENCE_ORDER.index)
 
@@ -309,7 +305,7 @@ class PlacementJudge:
                 if says is not is_:
                     message = f"{name}: states evidence {says}, but it is {is_}"
                     self.findings.add("prediction", where, message)
-            elif not _close(says, is_):
+            elif not math.isclose(says, is_, rel_tol=PREDICTION_TOLERANCE):
                 message = f"{name}: states {field} {says:.9g}, but it is {is_:.9g}"
                 self.findings.add("prediction", where, message)
 

@@ -112,7 +112,7 @@ class InstanceBuilder:
                 rows = [{"share_pct": s, "rate": r} for s, r in sorted(curve.items())]
                 points.append({"batch": batch, "points": rows})
             else:
-                rows = [{"intercept": a, "slope": b} for a, b in curve]
+                rows = [{"intercept": float(line[0]), "slope": line[1]} for line in curve]
                 lines.append({"batch": batch, "min_share_pct": least, "lines": rows})
         if points and lines:
             msg = f"profile {workload!r} on {gpu_type!r} mixes points and lines"

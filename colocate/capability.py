@@ -11,7 +11,7 @@ __all__ = ["Capability", "needed", "refuse"]
 
 
 class Capability(StrEnum):
-    """One thing that a solver can do. The first group is about its answers, the rest about input."""
+    """One thing that a solver can do: first about its answers, then about its input."""
 
     EXACT = "exact"
     BOUND = "bound"
@@ -39,7 +39,8 @@ def needed(instance: Instance) -> frozenset[Capability]:
     found = {
         Capability.SEVERAL_TASKS: rules.tasks_per_gpu > 1,
         Capability.SEVERAL_SERVICES: rules.services_per_gpu > 1,
-        Capability.FREE_SERVICES: table is not None or any(s.pinned is None for s in instance.services),
+        Capability.FREE_SERVICES: table is not None
+        or any(s.pinned is None for s in instance.services),
         Capability.PINNED_SERVICES: any(s.pinned is not None for s in instance.services),
         Capability.OPTIONAL_SERVICES: (table is not None and not table.required)
         or any(not s.required for s in instance.services),

@@ -117,14 +117,32 @@ def _service_key(s: Service) -> tuple[Hashable, ...]:
     batches = None if s.batches is None else tuple(sorted(s.batches))
     # A pinned service is a class of its own: its replicas belong on its own GPUs.
     return (
-        (s.profile, s.rate_rps, s.slo_ms, s.slo_percentile, batches, s.required, s.missing_price)
-        + (s.min_share_pct, s.processes, s.tenant, s.user_id)
-        + (s.id if s.pinned is not None else None,)
+        s.profile,
+        s.rate_rps,
+        s.slo_ms,
+        s.slo_percentile,
+        batches,
+        s.required,
+        s.missing_price,
+        s.min_share_pct,
+        s.processes,
+        s.tenant,
+        s.user_id,
+        s.id if s.pinned is not None else None,
     )
 
 
 def _task_key(t: Task) -> tuple[Hashable, ...]:
-    return (t.profile, t.batch, t.weight, t.gang_size, t.memory_gib, t.processes, t.tenant, t.user_id)
+    return (
+        t.profile,
+        t.batch,
+        t.weight,
+        t.gang_size,
+        t.memory_gib,
+        t.processes,
+        t.tenant,
+        t.user_id,
+    )
 
 
 def _table_sides(
@@ -238,8 +256,19 @@ def _keep(instance: Instance) -> Keep:
     return "ends" if any(q.minimum is not None for q in by_share) else "least"
 
 
-def share_grid(pool: GpuPool, keep: Keep) -> ShareGrid:
-    """Return the percentages of a pool worth using, with what each is sure to give and may take."""
+def _takes_least(lo: Ints, among: Bools) -> Bools:
+    """Return which percentages give more than every one among these that takes less."""
+    given = np.where(among, lo, 0)
+    best = np.concatenate(([0], np.maximum.accumulate(given)[:-1]))
+    return np.asarray(given > best)
+
+
+def share_grid(pool: GpuPool, keep: Keep, floors: Sequence[int] = (1,)) -> ShareGrid:
+    """Return the percentages of a pool worth using, with what each is sure to give and may take.
+
+    `floors` are the smallest percentages that services accept: what takes least above a floor may
+    be beaten by something below it.
+    """
     if pool.measured_sms is not None:
         listed = sorted((m.share_pct, m.sms) for m in pool.measured_sms)
         share = np.array([q for q, _ in listed], dtype=np.int64)
@@ -252,9 +281,7 @@ def share_grid(pool: GpuPool, keep: Keep) -> ShareGrid:
     share, lo, hi = share[order], lo[order], hi[order]
     kept = lo >= 1
     if keep == "least":
-        # Of what gives the same, what takes least.
-        best = np.maximum.accumulate(np.concatenate(([0], lo[:-1]))) if lo.size else lo
-        kept &= lo > best
+        kept &= np.logical_or.reduce([_takes_least(lo, share >= least) for least in floors])
     elif keep == "ends":
         same = (lo[1:] == lo[:-1]) & (hi[1:] == hi[:-1])
         inner = np.zeros(lo.size, dtype=bool)
@@ -265,6 +292,7 @@ def share_grid(pool: GpuPool, keep: Keep) -> ShareGrid:
 
 def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
     keep = _keep(instance)
+    floors = sorted({1, *(s.min_share_pct for s in services.representative)})
     pins: dict[str, list[tuple[int, Ints]]] = {}
     for e, s in enumerate(instance.services):
         for ref in s.pinned or ():
@@ -282,7 +310,7 @@ def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
             memory_gib=parts[0][0].memory_gib - parts[0][0].reserve_gib,
             sm_count=parts[0][0].sm_count,
             max_clients=parts[0][0].max_clients,
-            grid=share_grid(parts[0][0], keep),
+            grid=share_grid(parts[0][0], keep, floors),
             pinned=parts[0][1],
             members=tuple((pool.id, ids) for pool, _, ids in parts),
         )

@@ -111,7 +111,9 @@ def build_columns(
     for index, configurator in enumerate(configurators):
         for n_services, n_tasks in _shapes(instance):
             sets = _sets(classes, configurator, n_services, n_tasks)
-            sets = sets[_admitted(instance, classes, configurator.gpu, constraints, sets, n_services)]
+            sets = sets[
+                _admitted(instance, classes, configurator.gpu, constraints, sets, n_services)
+            ]
             if len(sets):
                 settings = configurator.settings(sets, n_services)
                 chunks.append(_chunk(classes, configurator, index, n_services, sets, settings))
@@ -128,7 +130,7 @@ def _shapes(instance: Instance) -> list[tuple[int, int]]:
 
 
 def _sets(classes: Classes, at: Configurator, n_services: int, n_tasks: int) -> Ints:
-    """Return all sets of this shape: multisets of service classes times multisets of task classes."""
+    """Return all sets of this shape: multisets of services times multisets of tasks."""
     rows = classes.services.representative
     services = [
         s
@@ -141,12 +143,14 @@ def _sets(classes: Classes, at: Configurator, n_services: int, n_tasks: int) -> 
     )
     if expected > MAX_SETS:
         raise TooLargeError(
-            f"{len(services)} service classes, {n_services} on a GPU, and {len(tasks)} task classes, "
-            f"{n_tasks} on a GPU, make {expected} sets of co-tenants; at most {MAX_SETS}",
+            f"{len(services)} service classes, {n_services} on a GPU, and {len(tasks)} task "
+            f"classes, {n_tasks} on a GPU, make {expected} sets of co-tenants; at most {MAX_SETS}",
             path="$.rules",
-            advice="lower services_per_gpu or tasks_per_gpu, or make more services and tasks alike.",
+            advice="lower services_per_gpu or tasks_per_gpu, or make more workloads alike.",
         )
-    most_services = [1 if rows[s].pinned is not None else int(classes.services.count[s]) for s in services]
+    most_services = [
+        1 if rows[s].pinned is not None else int(classes.services.count[s]) for s in services
+    ]
     left = _multisets(services, most_services, n_services)
     right = _multisets(tasks, [int(classes.tasks.count[t]) for t in tasks], n_tasks)
     return np.hstack([np.repeat(left, len(right), axis=0), np.tile(right, (len(left), 1))])
@@ -163,8 +167,9 @@ def _multisets(items: list[int], most: list[int], size: int) -> Ints:
     ).reshape(-1, size)
     limit = np.array(most, dtype=np.int64)
     occurs = (positions[:, :, None] == positions[:, None, :]).sum(axis=2)
-    allowed = (occurs <= limit[positions]).all(axis=1) if len(positions) else np.zeros(0, dtype=bool)
-    return np.array(items, dtype=np.int64)[positions[allowed]].reshape(-1, size)
+    allowed = (occurs <= limit[positions]).all(axis=1)
+    found: Ints = np.array(items, dtype=np.int64)[positions[allowed]].reshape(-1, size)
+    return found
 
 
 def _admitted(
@@ -219,7 +224,9 @@ def _chunk(
         single = np.flatnonzero(~at.is_gang[chosen[:, c]])
         facts = facts_at(at.facts, chosen[single, c])
         value[single] += at.value.placed_value(facts, settings.rate[single, c])
-    return _Chunk(gpu, n_services, chosen, settings, value, np.full(chosen.shape, -1, dtype=np.int64))
+    return _Chunk(
+        gpu, n_services, chosen, settings, value, np.full(chosen.shape, -1, dtype=np.int64)
+    )
 
 
 def _levels(
@@ -251,7 +258,9 @@ def _with_levels(levels: Levels, chunk: _Chunk) -> _Chunk:
             a, b = np.searchsorted(levels.task, [t, t + 1])
             at = chunk.sets[:, c] == t
             lowest[at] = a
-            reached[at] = np.searchsorted(levels.rate[a:b], chunk.settings.rate[at, c], side="right")
+            reached[at] = np.searchsorted(
+                levels.rate[a:b], chunk.settings.rate[at, c], side="right"
+            )
         copies = np.maximum(reached, 1)
         if int(copies.sum()) > MAX_COLUMNS:
             raise TooLargeError(
@@ -278,8 +287,10 @@ def _best_of_equals(
     tasks = chunk.sets[:, chunk.n_services :]
     share = at.gpu.grid.share_pct[chunk.settings.grid[:, chunk.n_services :]]
     keys = [chunk.settings.set_index, *chunk.level[:, chunk.n_services :].T]
-    for tenant in np.unique(classes.tasks.tenant[at.share_counts]):
-        keys.append(np.where(classes.tasks.tenant[tasks] == tenant, share, 0).sum(axis=1))
+    keys += [
+        np.where(classes.tasks.tenant[tasks] == tenant, share, 0).sum(axis=1)
+        for tenant in np.unique(classes.tasks.tenant[at.share_counts])
+    ]
     order = np.lexsort((-chunk.value, *keys))
     same = np.ones(max(0, order.size - 1), dtype=bool)
     for key in keys:

@@ -66,7 +66,7 @@ class TaskSpeed:
     rate_lo: Floats
     memory_gib: float
     best_within: Ints
-    """[multiprocessors]: index of the percentage that is fastest among those that fit; -1 if none."""
+    """[multiprocessors]: the percentage that is fastest among those that fit; -1 if none."""
     worth_trying: Bools
     """[percentage]: faster than every one that takes less."""
     pair_index: int
@@ -105,12 +105,10 @@ class Configurator:
         self.share_counts = np.isin(
             classes.tasks.tenant, [classes.tenants.index(q.tenant) for q in by_share]
         )
-        self.is_gang = np.array(
-            [t.gang_size > 1 for t in classes.tasks.representative], dtype=bool
-        )
+        self.is_gang = np.array([t.gang_size > 1 for t in classes.tasks.representative], dtype=bool)
         service_rows: tuple[Service, ...] = classes.services.representative
         task_rows: tuple[Task, ...] = classes.tasks.representative
-        workloads = sorted({w.profile for w in (*service_rows, *task_rows)})
+        workloads = sorted({s.profile for s in service_rows} | {t.profile for t in task_rows})
         index = {w: i for i, w in enumerate(workloads)}
         self.pairs: PairTable = pair_table(
             instance.interference, gpu.gpu_type, workloads, instance.confidence
@@ -120,7 +118,12 @@ class Configurator:
         self.facts = _facts(instance, task_rows)
         size, budgets = gpu.grid.size, gpu.sm_count + 1
         none = TaskSpeed(
-            np.zeros(size), np.zeros(size), np.inf, np.full(budgets, -1), np.zeros(size, dtype=bool), -1
+            np.zeros(size),
+            np.zeros(size),
+            np.inf,
+            np.full(budgets, -1),
+            np.zeros(size, dtype=bool),
+            -1,
         )
         speeds = [t or none for t in self.tasks]
         # Stated in full, because there may be no task at all.
@@ -145,7 +148,11 @@ class Configurator:
         for b in batches_of(profile):
             per_process = memory_per_process(profile, b)
             found = rates_alone(profile, b, shares)
-            if (s.batches is None or b in s.batches) and per_process is not None and found is not None:
+            if (
+                (s.batches is None or b in s.batches)
+                and per_process is not None
+                and found is not None
+            ):
                 batches.append(b)
                 rate.append(np.where(self.gpu.grid.share_pct >= s.min_share_pct, found, 0.0))
                 memory.append(s.processes * per_process)
@@ -163,13 +170,22 @@ class Configurator:
         if rate is None or per_process is None:
             return None
         kept = max(0.0, 1.0 - relative_error(profile.rate_error, instance.confidence))
-        faster = rate > np.maximum.accumulate(np.concatenate(([0.0], rate[:-1]))) if rate.size else rate > 0
+        faster = (
+            rate > np.maximum.accumulate(np.concatenate(([0.0], rate[:-1])))
+            if rate.size
+            else rate > 0
+        )
         best = np.full(self.gpu.sm_count + 1, -1, dtype=np.int64)
         for i in np.flatnonzero(faster):
             # The grid ascends in hi, so a later improvement overwrites the larger budgets.
             best[self.gpu.grid.hi[i] :] = i
         return TaskSpeed(
-            rate, rate * kept, t.processes * per_process, best, rate > 0 if self.share_floor else faster, pair_index
+            rate,
+            rate * kept,
+            t.processes * per_process,
+            best,
+            rate > 0 if self.share_floor else faster,
+            pair_index,
         )
 
     # -- in company ----------------------------------------------------------------------------
@@ -189,7 +205,7 @@ class Configurator:
         return mean, high
 
     def least_share(self, service: int, slowdown_hi: Floats) -> Ints:
-        """Return, [set, batch], the index of the least percentage that meets the SLO; -1 if none."""
+        """Return, [set, batch], the least percentage that meets the SLO; -1 if none."""
         speed = self.services[service]
         row: Service = self.classes.services.representative[service]
         assert speed is not None
@@ -219,23 +235,28 @@ class Configurator:
                 blocks.append(replace(found, set_index=part[found.set_index]))
         if not blocks:
             blocks = [self._block(sets, n_services, 0)]
-        return Settings(*(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Settings)))
+        return Settings(
+            *(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Settings))
+        )
 
     def _free(self, n_tasks: int, *, by_share: bool) -> int:
-        """Return how many tasks go through the grid; the last one takes the best of what is left."""
+        """Return how many tasks go through the grid; the last takes the best of the rest."""
         return n_tasks if by_share else max(0, n_tasks - 1)
 
     def _work(self, n: int, width: int, n_services: int, free: int) -> int:
         """Return the numbers held for one set, or refuse a task too large to finish."""
         batches = max([s.batch.size for s in self.services if s is not None], default=1)
-        per_set = max(batches * self.gpu.grid.size, batches**n_services, self.gpu.grid.size**free, 1)
+        per_set = max(
+            batches * self.gpu.grid.size, batches**n_services, self.gpu.grid.size**free, 1
+        )
         if n * per_set > MAX_WORK:
             raise TooLargeError(
-                f"{n} sets of {width} co-tenants on {self.gpu.gpu_type!r}, with {per_set} settings each",
+                f"{n} sets of {width} co-tenants on {self.gpu.gpu_type!r}, "
+                f"with {per_set} settings each",
                 path="$.rules",
                 advice="lower tasks_per_gpu or services_per_gpu, or split the instance.",
             )
-        return per_set
+        return int(per_set)
 
     def _block(self, sets: Ints, n_services: int, free: int) -> Settings:
         mean, high = self.slowdowns(sets, n_services)
@@ -306,10 +327,10 @@ class Configurator:
                 chosen[c, better, 0] = b
                 chosen[c, better, 1] = options[c][0][better, b]
         if alone and n_services == 1:
-            self._whole_gpu(sets, high, best, chosen)
+            self._whole_gpu(sets, best, chosen)
         return chosen, best
 
-    def _whole_gpu(self, sets: Ints, high: Floats, best: Ints, chosen: Ints) -> None:
+    def _whole_gpu(self, sets: Ints, best: Ints, chosen: Ints) -> None:
         """Give a service that is alone the share at which its latency bound is lowest."""
         for s in np.unique(sets[:, 0]):
             speed, at = self.services[s], (sets[:, 0] == s) & (best >= 0)
@@ -350,9 +371,11 @@ class Configurator:
         if free < n_tasks:
             grid[:, -1] = last[rows, split]
         # Only the value of a gang-free, quota-free set matters: one best setting is enough.
-        several = self.is_gang[tasks].any(axis=1) | self.share_counts[tasks].any(axis=1)
+        several: Bools = np.asarray((self.is_gang | self.share_counts)[tasks].any(axis=1))
         kept = np.sort(
-            np.concatenate([np.flatnonzero(several[rows]), self._best(tasks, mean, rows, grid, ~several)])
+            np.concatenate(
+                [np.flatnonzero(several[rows]), self._best(tasks, mean, rows, grid, ~several)]
+            )
         )
         return rows[kept], grid[kept]
 

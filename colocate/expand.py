@@ -189,24 +189,25 @@ def _groups(
         members = members[np.argsort(ordinal[members], kind="stable")]
         lead = members[0]
         ids = [number[first[members] + k] for k in range(width[lead])]
-        services, tasks = [], []
+        services: list[PlacedService] = []
+        tasks: list[PlacedTask] = []
         for k in range(width[lead]):
-            placed = predictor.placed(int(column[lead]), k, int(entry[first[lead] + k]), format_ids(ids[k]))
-            (services if isinstance(placed, PlacedService) else tasks).append(placed)
+            placed = predictor.placed(
+                int(column[lead]), k, int(entry[first[lead] + k]), format_ids(ids[k])
+            )
+            if isinstance(placed, PlacedService):
+                services.append(placed)
+            else:
+                tasks.append(placed)
         found.append(
             PlacementGroup(
                 pool=names[pool[lead]],
                 gpus=format_ids(ordinal[members]),
-                services=tuple(sorted(services, key=lambda s: (s.service, s.replicas))),  # type: ignore[union-attr]
-                tasks=tuple(sorted(tasks, key=_task_order)),
+                services=tuple(sorted(services, key=lambda s: (s.service, s.replicas))),
+                tasks=tuple(sorted(tasks, key=lambda t: (t.task, t.workers))),
             )
         )
     return tuple(sorted(found, key=lambda g: (g.pool, int(g.gpus.split(",")[0].split("-")[0]))))
-
-
-def _task_order(task: PlacedService | PlacedTask) -> tuple[str, str]:
-    assert isinstance(task, PlacedTask)
-    return task.task, task.workers
 
 
 def _left_out(entries: Entries, placed: Ints) -> list[tuple[int, Ints]]:
@@ -226,7 +227,10 @@ def _unplaced(problem: Problem, placed: Ints) -> tuple[UnplacedTasks, ...]:
             why[cls] = why_task(problem, cls)
         found.append(
             UnplacedTasks(
-                task=name(e), ids=format_ids(ordinals), reason=why[cls].reason, detail=why[cls].detail
+                task=name(e),
+                ids=format_ids(ordinals),
+                reason=why[cls].reason,
+                detail=why[cls].detail,
             )
         )
     return tuple(sorted(found, key=lambda u: u.task))
@@ -243,7 +247,10 @@ def _missing(problem: Problem, placed: Ints) -> tuple[MissingReplicas, ...]:
             why[cls] = why_service(problem, cls)
         found.append(
             MissingReplicas(
-                service=name(e), replicas=format_ids(ordinals), reason=why[cls].reason, detail=why[cls].detail
+                service=name(e),
+                replicas=format_ids(ordinals),
+                reason=why[cls].reason,
+                detail=why[cls].detail,
             )
         )
     return tuple(sorted(found, key=lambda m: m.service))

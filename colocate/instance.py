@@ -112,12 +112,14 @@ class Service(Frozen):
     """Percentile that must meet the SLO. The `fill` and `mudi` models take the profile as it is."""
     batches: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)] | None = None
     """Batch sizes that it may run at; every profiled one when left out."""
-    pinned: Annotated[tuple[GpuRef, ...], ListOf, Field(min_length=1, max_length=10_000)] | None = None
+    pinned: Annotated[tuple[GpuRef, ...], ListOf, Field(min_length=1, max_length=10_000)] | None = (
+        None
+    )
     """The GPUs that its replicas are on, one each; free to place when left out."""
     required: bool = True
     """Whether a plan must hold every replica."""
     missing_price: NonNegative | None = None
-    """What one missing replica costs, in the objective's unit; for services that are not required."""
+    """What one missing replica costs, in the objective's unit, where replicas are not required."""
     min_share_pct: Share = 1
     processes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Processes of one replica: each is an MPS client and takes the profiled memory."""
@@ -213,7 +215,9 @@ def _row(table: ServiceTable | TaskTable, i: int, varying: tuple[str, ...]) -> d
     if not 0 <= i < table.rows:
         msg = f"row {i} of a table with {table.rows} rows"
         raise IndexError(msg)
-    values = {n: getattr(table, n) for n in type(table).model_fields if n not in ("id_prefix", "rows")}
+    values = {
+        n: getattr(table, n) for n in type(table).model_fields if n not in ("id_prefix", "rows")
+    }
     for name in varying:
         if isinstance(values[name], tuple):
             values[name] = values[name][i]
@@ -297,7 +301,9 @@ class Instance(Frozen):
     rules: Rules = Rules()
     constraints: Annotated[tuple[Component, ...], ListOf, Field(max_length=100)] = ()
     """Further constraints by registered name."""
-    current: Annotated[tuple[PlacementGroup, ...], ListOf, Field(max_length=1_000_000)] | None = None
+    current: Annotated[tuple[PlacementGroup, ...], ListOf, Field(max_length=1_000_000)] | None = (
+        None
+    )
     """What runs now: the placements of an earlier plan."""
 
     _sha256: str | None = PrivateAttr(default=None)
@@ -343,21 +349,24 @@ class Instance(Frozen):
 
     def pool(self, pool_id: str) -> GpuPool:
         """Return the pool with this id, or raise `KeyError`."""
-        return self._lookup("pool", lambda: {p.id: p for p in self.gpu_pools})[pool_id]
+        rows: dict[str, GpuPool] = self._lookup("pool", lambda: {p.id: p for p in self.gpu_pools})
+        return rows[pool_id]
 
     def service(self, service_id: str) -> Service:
         """Return the service with this id (of the list or of the table), or raise `KeyError`."""
         rows: dict[str, Service] = self._lookup("service", lambda: {s.id: s for s in self.services})
         if service_id in rows:
             return rows[service_id]
-        return _table_row(self.service_table, service_id)
+        found: Service = _table_row(self.service_table, service_id)
+        return found
 
     def task(self, task_id: str) -> Task:
         """Return the task with this id (of the list or of the table), or raise `KeyError`."""
         rows: dict[str, Task] = self._lookup("task", lambda: {t.id: t for t in self.tasks})
         if task_id in rows:
             return rows[task_id]
-        return _table_row(self.task_table, task_id)
+        found: Task = _table_row(self.task_table, task_id)
+        return found
 
     def iter_services(self) -> Iterator[Service]:
         """Yield every service: the list first, then the table's rows."""
@@ -381,9 +390,10 @@ class Instance(Frozen):
 
     def profile(self, workload: str, gpu_type: str) -> Profile | None:
         """Return the profile of a workload on a GPU type, or None."""
-        return self._lookup(
+        rows: dict[tuple[str, str], Profile] = self._lookup(
             "profile", lambda: {(p.workload, p.gpu_type): p for p in self.profiles}
-        ).get((workload, gpu_type))
+        )
+        return rows.get((workload, gpu_type))
 
     def _lookup(self, name: str, build: Any) -> Any:  # noqa: ANN401 - one cache for several types
         if name not in self._index:
@@ -451,6 +461,11 @@ def _entry_name(
 def _table_row(table: Any, row_id: str) -> Any:  # noqa: ANN401 - either kind of table
     if table is not None and row_id.startswith(table.id_prefix):
         digits = row_id[len(table.id_prefix) :]
-        if digits.isascii() and digits.isdecimal() and str(int(digits)) == digits and int(digits) < table.rows:
+        if (
+            digits.isascii()
+            and digits.isdecimal()
+            and str(int(digits)) == digits
+            and int(digits) < table.rows
+        ):
             return table.row(int(digits))
     raise KeyError(row_id)

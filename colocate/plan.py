@@ -240,7 +240,12 @@ def diff(before: Plan, after: Plan) -> PlanDiff:
             change = "moved" if was[:2] != now[:2] else "changed"
         moves.append(
             Move.model_construct(
-                kind=key[0], id=key[1], ordinal=key[2], change=change, before=_text(was), after=_text(now)
+                kind="service" if key[0] == "service" else "task",
+                id=key[1],
+                ordinal=key[2],
+                change=change,
+                before=_text(was),
+                after=_text(now),
             )
         )
     return PlanDiff(

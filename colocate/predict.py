@@ -29,13 +29,19 @@ class Predictor:
         self._company: dict[int, tuple[Floats, Floats, list[Evidence]]] = {}
         self._predicted: dict[tuple[int, int], ServicePrediction | TaskPrediction] = {}
 
-    def placed(self, column: int, position: int, entry: int, ids: str) -> PlacedService | PlacedTask:
+    def placed(
+        self, column: int, position: int, entry: int, ids: str
+    ) -> PlacedService | PlacedTask:
         """Return workload `position` of a column as it stands in a plan."""
         columns, instance = self.problem.columns, self.problem.source.instance
         w = int(columns.start[column]) + position
         grid = self.problem.source.classes.gpus[int(columns.gpu[column])].grid
         at = int(columns.grid[w])
-        knobs = {"batch": int(columns.batch[w]), "share_pct": int(grid.share_pct[at]), "sms": int(grid.lo[at])}
+        knobs = {
+            "batch": int(columns.batch[w]),
+            "share_pct": int(grid.share_pct[at]),
+            "sms": int(grid.lo[at]),
+        }
         key = (column, position)
         if key not in self._predicted:
             self._predicted[key] = self._predict(column, position)
@@ -84,7 +90,7 @@ class Predictor:
             n_services = int((~columns.is_task[span]).sum())
             mean, high = configurator.slowdowns(columns.cls[span][None, :], n_services)
             index = [
-                (configurator.tasks if is_task else configurator.services)[c].pair_index  # type: ignore[union-attr]
+                (configurator.tasks if is_task else configurator.services)[c].pair_index
                 for c, is_task in zip(columns.cls[span], columns.is_task[span], strict=True)
             ]
             weakest = [

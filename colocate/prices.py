@@ -9,6 +9,8 @@ Its dual prices bound every plan, whatever numbers stand in them; see the formul
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ from colocate.problem import Problem
 __all__ = ["certificate", "legal_prices", "linear_prices", "value_bound"]
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 MAX_VARIABLES = 150_000
 """Beyond this the linear relaxation takes longer than the plans of the fast solvers are worth."""
@@ -45,7 +48,9 @@ def linear_prices(problem: Problem) -> Floats | None:
     found = linprog(
         -worth,
         A_ub=vstack([matrix[above], -matrix[below]]) if (above | below).any() else None,
-        b_ub=np.concatenate([rows.upper[above], -rows.lower[below]]) if (above | below).any() else None,
+        b_ub=np.concatenate([rows.upper[above], -rows.lower[below]])
+        if (above | below).any()
+        else None,
         A_eq=matrix[equal] if equal.any() else None,
         b_eq=rows.upper[equal] if equal.any() else None,
         method="highs",
@@ -124,7 +129,7 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
                     price=abs(price),
                 )
             )
-    classes = problem.source.classes
+    classes, instance = problem.source.classes, problem.source.instance
     levels: dict[int, list[tuple[float, float]]] = {}
     for level, price in by_class["gang"].items():
         task = int(problem.levels.task[level])
@@ -134,22 +139,26 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
         bound=bound,
         services=tuple(
             Price(id=name, price=by_class["service"][c])
-            for name, c in _named(problem.source.instance.iter_services(), classes.services.entry_class)
-            if c in by_class["service"]
+            for name, c in _named(
+                instance.service_name, classes.services.entry_class, by_class["service"]
+            )
         ),
         tasks=tuple(
             Price(id=name, price=by_class["task"][c])
-            for name, c in _named(problem.source.instance.iter_tasks(), classes.tasks.entry_class)
-            if c in by_class["task"]
+            for name, c in _named(instance.task_name, classes.tasks.entry_class, by_class["task"])
         ),
         levels=tuple(
             LevelPrice(task=name, rate=rate, price=price)
-            for name, c in _named(problem.source.instance.iter_tasks(), classes.tasks.entry_class)
-            for rate, price in levels.get(c, ())
+            for name, c in _named(instance.task_name, classes.tasks.entry_class, levels)
+            for rate, price in levels[c]
         ),
         quotas=tuple(quotas),
     )
 
 
-def _named(entries, entry_class):  # type: ignore[no-untyped-def]
-    return [(e.id, int(c)) for e, c in zip(entries, entry_class, strict=True)]
+def _named(
+    name: Callable[[int], str], entry_class: Ints, wanted: Collection[int]
+) -> Iterator[tuple[str, int]]:
+    """Yield (id, class) of the entries of the wanted classes."""
+    for e in np.flatnonzero(np.isin(entry_class, list(wanted))).tolist():
+        yield name(e), int(entry_class[e])

@@ -120,11 +120,12 @@ class Problem:
     def activity(self, counts: Ints, gangs: Ints) -> Floats:
         """Return the value of every row."""
         x = np.concatenate([counts, gangs]).astype(float)
-        return np.bincount(
+        found: Floats = np.bincount(
             self.rows.row,
             weights=self.rows.coefficient * x[self.rows.variable],
             minlength=self.rows.size,
-        )
+        ).astype(np.float64)
+        return found
 
 
 def compile_problem(instance: Instance) -> Problem:
@@ -134,16 +135,16 @@ def compile_problem(instance: Instance) -> Problem:
     value = objective(instance.objective)
     slo = slo_model(instance.slo_model)
     columns, levels, configurators = build_columns(instance, classes, constraints, slo, value)
-    specs = [
-        row for c in constraints for row in c.rows(instance, _view(classes, columns, levels))
-    ]
+    specs = [row for c in constraints for row in c.rows(instance, _view(classes, columns, levels))]
     sign = 1.0 if value.sense == "max" else -1.0
     return Problem(
         sign=sign,
         offset=_offset(classes, configurators, value, sign),
         gpu_count=np.array([g.count for g in classes.gpus], dtype=np.int64),
         service_count=classes.services.count,
-        service_required=np.array([s.required for s in classes.services.representative], dtype=bool),
+        service_required=np.array(
+            [s.required for s in classes.services.representative], dtype=bool
+        ),
         task_count=classes.tasks.count,
         gang_size=_gang_size(classes),
         columns=columns,

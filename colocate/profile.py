@@ -6,6 +6,7 @@ neighbours slow it down. How these data are evaluated is the business of `coloca
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -32,7 +33,7 @@ Slowdown = Annotated[float, Field(ge=0.5, le=100)]
 
 
 def _ascending(values: list[float], what: str) -> None:
-    for a, b in zip(values, values[1:], strict=False):
+    for a, b in pairwise(values):
         if b <= a:
             msg = f"{what} must ascend without repeats, but {b:g} follows {a:g}"
             raise ValueError(msg)
@@ -115,7 +116,7 @@ class ErrorBound(Frozen):
 
 def _check_bounds(bounds: tuple[ErrorBound, ...], what: str) -> None:
     _ascending([b.confidence for b in bounds], f"{what} confidence")
-    for a, b in zip(bounds, bounds[1:], strict=False):
+    for a, b in pairwise(bounds):
         if b.relative < a.relative:
             msg = f"{what} must not shrink as confidence grows ({a.relative:g} then {b.relative:g})"
             raise ValueError(msg)
@@ -190,7 +191,7 @@ class Interference(Frozen):
         for i, p in enumerate(self.pairs):
             key = (p.gpu_type, p.victim, p.neighbour)
             if key in seen:
-                msg = f"pairs[{i}] repeats victim {p.victim!r}, neighbour {p.neighbour!r} on {p.gpu_type!r}"
+                msg = f"pairs[{i}] repeats {p.victim!r} beside {p.neighbour!r} on {p.gpu_type!r}"
                 raise ValueError(msg)
             seen.add(key)
         ordered = sorted(self.pairs, key=lambda p: (p.gpu_type, p.victim, p.neighbour))

@@ -15,7 +15,15 @@ from colocate.schema import TOLERANCE
 
 __all__ = ["Why", "impossible_services", "why_service", "why_task"]
 
-_ORDER: tuple[Reason, ...] = ("no_profile", "clients", "memory", "no_bound", "slo", "no_room", "rules")
+_ORDER: tuple[Reason, ...] = (
+    "no_profile",
+    "clients",
+    "memory",
+    "no_bound",
+    "slo",
+    "no_room",
+    "rules",
+)
 """From far to near: of several GPU classes the one that came nearest gives the reason."""
 
 
@@ -32,7 +40,9 @@ def why_task(problem: Problem, cls: int) -> Why:
     task: Task = problem.source.classes.tasks.representative[cls]
     columns = problem.columns
     if (columns.is_task & (columns.cls == cls)).any():
-        return Why("outbid", "every GPU that could hold it is worth more otherwise, or a quota is full")
+        return Why(
+            "outbid", "every GPU that could hold it is worth more otherwise, or a quota is full"
+        )
     return _nearest([_task_on(c, cls, task) for c in problem.source.configurators])
 
 
@@ -41,7 +51,9 @@ def why_service(problem: Problem, cls: int) -> Why:
     service: Service = problem.source.classes.services.representative[cls]
     columns = problem.columns
     if (~columns.is_task & (columns.cls == cls)).any():
-        return Why("outbid", "every GPU that could hold it is worth more otherwise, or none is left")
+        return Why(
+            "outbid", "every GPU that could hold it is worth more otherwise, or none is left"
+        )
     return _nearest([_service_on(c, cls, service) for c in problem.source.configurators])
 
 
@@ -69,27 +81,41 @@ def _fits(gpu: GpuClass, needs_gib: float) -> bool:
 def _task_on(at: Configurator, cls: int, task: Task) -> Why:
     gpu, speed = at.gpu, at.tasks[cls]
     if speed is None:
-        return Why("no_profile", f"{task.profile!r} has no profile at batch {task.batch} on {gpu.gpu_type!r}")
+        return Why(
+            "no_profile",
+            f"{task.profile!r} has no profile at batch {task.batch} on {gpu.gpu_type!r}",
+        )
     if task.processes > gpu.max_clients:
-        return Why("clients", f"{task.processes} processes; {gpu.gpu_type!r} takes {gpu.max_clients}")
+        return Why(
+            "clients", f"{task.processes} processes; {gpu.gpu_type!r} takes {gpu.max_clients}"
+        )
     if not _fits(gpu, speed.memory_gib):
         return Why(
-            "memory", f"needs {speed.memory_gib:g} GiB; {gpu.gpu_type!r} offers {gpu.memory_gib:g} GiB"
+            "memory",
+            f"needs {speed.memory_gib:g} GiB; {gpu.gpu_type!r} offers {gpu.memory_gib:g} GiB",
         )
-    return Why("no_room", f"no set of co-tenants that the rules allow leaves room on {gpu.gpu_type!r}")
+    return Why(
+        "no_room", f"no set of co-tenants that the rules allow leaves room on {gpu.gpu_type!r}"
+    )
 
 
 def _service_on(at: Configurator, cls: int, service: Service) -> Why:
     gpu, speed = at.gpu, at.services[cls]
     if speed is None:
-        return Why("no_profile", f"{service.profile!r} has no profile at its batches on {gpu.gpu_type!r}")
+        return Why(
+            "no_profile", f"{service.profile!r} has no profile at its batches on {gpu.gpu_type!r}"
+        )
     if service.processes > gpu.max_clients:
-        return Why("clients", f"{service.processes} processes; {gpu.gpu_type!r} takes {gpu.max_clients}")
+        return Why(
+            "clients", f"{service.processes} processes; {gpu.gpu_type!r} takes {gpu.max_clients}"
+        )
     least = float(speed.memory_gib.min())
     if not _fits(gpu, least):
         return Why("memory", f"needs {least:g} GiB; {gpu.gpu_type!r} offers {gpu.memory_gib:g} GiB")
     if not (speed.rate_lo > 0).any():
-        return Why("no_bound", f"its rate on {gpu.gpu_type!r} has no error bound at this confidence")
+        return Why(
+            "no_bound", f"its rate on {gpu.gpu_type!r} has no error bound at this confidence"
+        )
     alone = at.least_share(cls, np.ones(1))[0]
     if (alone < 0).all():
         batch = speed.batch.astype(float)[:, None]
@@ -98,7 +124,7 @@ def _service_on(at: Configurator, cls: int, service: Service) -> Why:
         best = float(at.slo.latency_ms(batch, tau, np.asarray(service.rate_rps)).min())
         return Why(
             "slo",
-            f"alone on a whole {gpu.gpu_type!r} its latency bound is {best:.4g} ms at best, its SLO "
+            f"alone on a {gpu.gpu_type!r} its latency bound is at best {best:.4g} ms, its SLO "
             f"{service.slo_ms:g} ms, its load {service.rate_rps:g} samples/s",
         )
     return Why("rules", f"a rule, or a pin, keeps it off {gpu.gpu_type!r}")

@@ -131,10 +131,13 @@ def load_plugin(spec: str) -> Any:  # noqa: ANN401 - whatever the file defines
     except Exception as error:
         del sys.modules[module_name]
         raise PluginError(
-            f"plug-in {clean_text(spec)!r} failed: {type(error).__name__}: {clean_text(str(error))}",
+            f"plug-in {clean_text(spec)!r} failed: "
+            f"{type(error).__name__}: {clean_text(str(error))}",
             advice="run the file by itself to see the whole error.",
         ) from error
-    kind, name = getattr(found, "kind", None), getattr(found, "name", None)
-    if kind in get_args(Kind) and isinstance(name, str) and _ADDED[kind].get(name) is not found:
-        register(kind, name, found)
+    name = getattr(found, "name", None)
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    for kind in kinds:
+        if getattr(found, "kind", None) == kind and isinstance(name, str):
+            register(kind, name, found)
     return found

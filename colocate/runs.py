@@ -118,6 +118,4 @@ def format_ids(ids: NDArray[np.int64]) -> str:
     breaks = np.flatnonzero(np.diff(ids) != 1) + 1
     firsts = ids[np.concatenate(([0], breaks))].tolist()
     lasts = ids[np.concatenate((breaks - 1, [ids.size - 1]))].tolist()
-    return ",".join(
-        str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True)
-    )
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))

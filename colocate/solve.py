@@ -101,7 +101,14 @@ def solve(
     verdict = verify(instance, plan) if plan is not None else None
     done = time.perf_counter()
     return _result(
-        problem, raw, plan, fault, verdict, solver, seed, Timings(compiled - started, solved - compiled, done - solved)
+        problem,
+        raw,
+        plan,
+        fault,
+        verdict,
+        solver,
+        seed,
+        Timings(compiled - started, solved - compiled, done - solved),
     )
 
 
@@ -140,8 +147,11 @@ def _result(
     violations = () if verdict is None else verdict.violations
     if fault or violations:
         what = fault or "; ".join(str(v) for v in violations[:3])
-        plan, termination = None, Termination(
-            Reason.ERROR, raw.limit, f"solver {solver!r} returned an invalid plan: {what}"
+        plan, termination = (
+            None,
+            Termination(
+                Reason.ERROR, raw.limit, f"solver {solver!r} returned an invalid plan: {what}"
+            ),
         )
     objective = plan.objective.value if plan is not None else None
     bound = verdict.bound if plan is not None and verdict is not None else None

@@ -7,8 +7,11 @@ cannot excuse itself here. What a plan breaks is returned as data.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from colocate._entries import Entries, service_entries, task_entries
 from colocate._judge_bound import certificate_bound
@@ -142,7 +145,11 @@ def _entry(entries: Entries[Any], entry_id: str, known: dict[str, Any]) -> Any: 
 
 
 def _close(stated: float, found: float) -> bool:
-    return abs(stated - found) <= VALUE_TOLERANCE * max(1.0, abs(found))
+    return math.isfinite(found) and abs(stated - found) <= _slack(found)
+
+
+def _slack(value: float) -> float:
+    return VALUE_TOLERANCE * max(1.0, abs(value))
 
 
 def _value(
@@ -167,17 +174,19 @@ def _value(
         "replica_placed_twice",
         "worker_placed_twice",
         "gang",
+        "accounting",
         "rate",
         "knobs",
         "prediction",
     ):
         # There is no telling what such a plan is worth; it is rejected already.
         return None
-    value = float(objective.score(instance, plan))
+    with np.errstate(all="ignore"):  # what is not finite is reported below
+        value = float(objective.score(instance, plan))
     if not _close(stated.value, value):
         findings.add("objective", "plan", f"states {stated.value:.9g}, but is worth {value:.9g}")
     _totals(instance, plan, tasks, findings)
-    return value
+    return value if math.isfinite(value) else None
 
 
 def _totals(instance: Instance, plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
@@ -220,14 +229,15 @@ def _bound(
     if bound is None:
         return None, note
     sign = 1.0 if objective.sense == "max" else -1.0
-    slack = VALUE_TOLERANCE * max(1.0, abs(bound))
-    if sign * certificate.bound < sign * bound - slack:
+    slack = _slack(bound)
+    # Written so that a stated bound which is not a number is rejected too.
+    if not sign * certificate.bound >= sign * bound - slack:
         findings.add(
             "certificate",
             "plan",
             f"states the bound {certificate.bound:.9g}, but its prices prove {bound:.9g} only",
         )
-    if value is not None and not findings.violations() and sign * value > sign * bound + slack:
+    if value is not None and findings.clean and sign * value > sign * bound + slack:
         findings.add(
             "certificate",
             "plan",

@@ -44,11 +44,26 @@ def _set_debug(context: typer.Context, value: bool) -> bool:
     if settings is not None:
         settings.debug = value
     if value:
-        import logging
-
-        logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-        logging.getLogger("colocate").setLevel(logging.DEBUG)
+        _log_everything(context)
     return value
+
+
+def _log_everything(context: typer.Context) -> None:
+    """Send the library's log to standard error until the command line has been dealt with."""
+    import logging
+
+    logger = logging.getLogger("colocate")
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    context.call_on_close(undo)
 
 
 VERSION = typer.Option(False, "--version", help="Print the version and exit.")

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "CoTenantSets",
     "ColumnView",
     "Constraint",
-    "CoTenantSets",
     "PlainConstraint",
     "RowSpec",
     "constraints_of",
@@ -92,7 +92,7 @@ class RowSpec(NamedTuple):
 
 
 class PlainConstraint:
-    """A constraint that prunes nothing and adds no row; the built-in ones override what they need."""
+    """Prunes nothing and adds no row; the built-in constraints override what they need."""
 
     class Params(Frozen):
         """It has no parameters."""

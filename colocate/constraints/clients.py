@@ -23,8 +23,10 @@ class ClientLimit(PlainConstraint):
 
     def admits(self, instance: Instance, sets: CoTenantSets) -> NDArray[np.bool_]:
         """Admit the sets whose processes fit."""
+        import numpy as np
+
         del instance
-        return sets.processes.sum(axis=1) <= sets.max_clients
+        return np.asarray(sets.processes.sum(axis=1) <= sets.max_clients)
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs with too many processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from colocate.constraints._residents import Resident, holdings
@@ -23,14 +24,15 @@ class UserIdConstraint(PlainConstraint):
 
     def admits(self, instance: Instance, sets: CoTenantSets) -> NDArray[np.bool_]:
         """Admit the sets of one user."""
+        import numpy as np
+
         del instance
-        return (sets.user == sets.user[:, :1]).all(axis=1)
+        return np.asarray((sets.user == sets.user[:, :1]).all(axis=1))
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs with workloads of different users."""
         for held in holdings(instance, plan):
-            first = held.residents[0]
-            for other in held.residents[1:]:
+            for first, other in pairwise(held.residents):
                 if other.entry.user_id != first.entry.user_id:
                     yield Violation(
                         kind="user_id",

@@ -1,6 +1,6 @@
 """Concave piecewise-linear rate curve: the lowest of a few straight lines, never below zero.
 
-    mu(p) = max(0, min_i (intercept_i + slope_i * p))   for p >= min_share_pct, else 0
+mu(p) = max(0, min_i (intercept_i + slope_i * p))   for p >= min_share_pct, else 0
 """
 
 from __future__ import annotations

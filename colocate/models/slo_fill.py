@@ -1,6 +1,6 @@
 """The `fill` SLO model: the batch fills, then it is served; the load is stable.
 
-    latency = 1000 * b / lambda + 1000 * tau  <= slo_ms       and       lambda * tau / b <= rho_max
+latency = 1000 * b / lambda + 1000 * tau  <= slo_ms       and       lambda * tau / b <= rho_max
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tabulated rate curve: points joined by straight lines, nothing below the first, flat above the last.
 
-    mu(p) = r_i + (r_{i+1} - r_i) * (p - p_i) / (p_{i+1} - p_i)   for p_i <= p <= p_{i+1}
-    mu(p) = 0 for p < p_1,   mu(p) = r_n for p > p_n
+mu(p) = r_i + (r_{i+1} - r_i) * (p - p_i) / (p_{i+1} - p_i)   for p_i <= p <= p_{i+1}
+mu(p) = 0 for p < p_1,   mu(p) = r_n for p > p_n
 """
 
 from __future__ import annotations

@@ -35,11 +35,15 @@ def column_rank(problem: Problem) -> NDArray[np.int64]:
     for _ in range(ROUNDS):
         held = np.where(
             columns.is_task,
-            signature["service"].max(initial=0) + 1 + _at(signature["task"], columns.cls, columns.is_task),
+            signature["service"].max(initial=0)
+            + 1
+            + _at(signature["task"], columns.cls, columns.is_task),
             _at(signature["service"], columns.cls, ~columns.is_task),
         ).astype(float)
         # Order-free sums of what a column holds stand for the multiset itself.
-        parts = [np.bincount(owner, weights=_spread(held, k), minlength=columns.size) for k in (1, 2)]
+        parts = [
+            _sums(owner, _spread(held, k), columns.size) for k in (1, 2)
+        ]
         rank = _ranks([rank.astype(float), signature["gpu"][columns.gpu].astype(float), *parts])
         signature["gpu"] = _refined(signature["gpu"], columns.gpu, rank)
         services, tasks = ~columns.is_task, columns.is_task
@@ -75,6 +79,12 @@ def _at(
     return found
 
 
+def _sums(
+    group: NDArray[np.int64], weights: NDArray[np.float64], n: int
+) -> NDArray[np.float64]:
+    return np.bincount(group, weights=weights, minlength=n).astype(np.float64)
+
+
 def _spread(values: NDArray[np.float64], power: int) -> NDArray[np.float64]:
     return (values + 1.0) ** power
 
@@ -84,7 +94,7 @@ def _refined(
 ) -> NDArray[np.int64]:
     """Split classes of equal rank by sums over the ranks of their columns."""
     sums = [
-        np.bincount(cls, weights=_spread(column.astype(float), k), minlength=ranks.size)
+        _sums(cls, _spread(column.astype(float), k), ranks.size)
         for k in (0, 1, 2)
     ]
     return _ranks([ranks.astype(float), *sums])

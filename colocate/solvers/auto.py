@@ -1,7 +1,7 @@
 """Chooses a solver by structure and size, never by the clock, and says which and why.
 
-    small    few enough columns and GPUs to enumerate                    -> brute_force
-    else     everything that greedy supports                             -> greedy
+small    few enough columns and GPUs to enumerate                    -> brute_force
+else     everything that greedy supports                             -> greedy
 """
 
 from __future__ import annotations

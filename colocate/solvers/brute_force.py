@@ -78,7 +78,9 @@ class BruteForceSolver:
             if limit is not Limit.NONE:
                 return RawSolution(Reason.NO_SOLUTION_FOUND, limit=limit, history=history)
             return RawSolution(
-                Reason.INFEASIBLE, detail="no combination of columns meets all rows", history=history
+                Reason.INFEASIBLE,
+                detail="no combination of columns meets all rows",
+                history=history,
             )
         done = limit is Limit.NONE
         counts, gangs = search.best_counts, search.best_gangs
@@ -174,7 +176,9 @@ class _Search:
             return 0.0, worth
         legal = legal_prices(problem, self.prices)
         charge: dict[str, NDArray[np.float64]] = {
-            kind: np.array([p for p, x in zip(legal, problem.rows.labels, strict=True) if x.kind == kind])
+            kind: np.array(
+                [p for p, x in zip(legal, problem.rows.labels, strict=True) if x.kind == kind]
+            )
             for kind in ("service", "task", "gangs")
         }
         per_task = charge["task"] + charge["gangs"] / problem.gang_size

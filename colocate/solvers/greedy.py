@@ -143,7 +143,10 @@ class _State:
 
     def most(self, source: int | None, target: int, *, is_task: bool, cls: int) -> int:
         """Return on how many GPUs the change can be made now."""
-        n = min(self.units(source, self.content[target][0]), (self.tasks if is_task else self.services)[cls])
+        n: int = min(
+            self.units(source, self.content[target][0]),
+            (self.tasks if is_task else self.services)[cls],
+        )
         for left, of in zip(self.quota_left, self.quota_of, strict=True):
             more = of.get(target, 0.0) - (of.get(source, 0.0) if source is not None else 0.0)
             if more > 0 and np.isfinite(left):
@@ -215,7 +218,9 @@ def _improve(state: _State, clock: Clock) -> Limit:
             gain = state.value[target] - base
             if gain > SMALLEST_GAIN and (state.tasks if is_task else state.services)[cls]:
                 rank = state.rank[target]
-                heapq.heappush(heap, (-gain, rank, -1 if source is None else source, target, is_task, cls))
+                heapq.heappush(
+                    heap, (-gain, rank, -1 if source is None else source, target, is_task, cls)
+                )
 
     for source, content in state.held():
         offer(source, content)
@@ -236,4 +241,3 @@ def _improve(state: _State, clock: Clock) -> Limit:
         if not was_there:
             offer(target, state.content[target])
     return Limit.NONE
-

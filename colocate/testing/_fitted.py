@@ -88,7 +88,7 @@ def draw_fitted(draw: DrawFn, *, exact: bool) -> Spec:
     for pool in pools:
         _fit_pool(draw, pool, gpus, exact=exact)
     _draw_users(draw, gpus)
-    spec["rules"] = _draw_rules_around(draw, gpus, tasks, placed_tasks, exact=exact)
+    spec["rules"] = _draw_rules_around(draw, spec, gpus, placed_tasks, exact=exact)
     return spec
 
 
@@ -127,16 +127,17 @@ def _place_tasks(draw: DrawFn, task: Spec, gpus: Sequence[_Gpu], profiles: Seque
 def _draw_pools_around(draw: DrawFn, gpus: Sequence[_Gpu], *, exact: bool) -> list[Spec]:
     """Draw pools with enough multiprocessors, and the shares of the plan."""
     pools = []
+    measured = chance(draw, 30)
     for pool_id in sorted({g.pool for g in gpus}):
         mine = [g for g in gpus if g.pool == pool_id]
         most = max(1, *(len(g.held) for g in mine))
         spec: Spec = {"id": pool_id, "gpu_type": mine[0].gpu_type, "count": len(mine)}
         # A percentage that gives one multiprocessor for sure may take two.
         spec["sm_count"] = pick(draw, *[s for s in SM_COUNTS if s >= 2 * most] or [8])
-        if chance(draw, 15):
-            measured = draw_measured_sms(draw, spec["sm_count"])
-            if min(m["sms"] for m in measured) * most <= spec["sm_count"]:
-                spec["measured_sms"] = measured
+        if measured:
+            spec["measured_sms"] = draw_measured_sms(draw, spec["sm_count"])
+            if min(m["sms"] for m in spec["measured_sms"]) * most > spec["sm_count"]:
+                spec["measured_sms"].append({"share_pct": 20, "sms": 1})
         knobs = knobs_of(GpuPool.model_validate({**spec, "memory_gib": 1.0}))
         for gpu in mine:
             _draw_shares(draw, gpu, knobs, spec["sm_count"], exact=exact)
@@ -247,12 +248,13 @@ def _draw_users(draw: DrawFn, gpus: Sequence[_Gpu]) -> None:
 
 def _draw_rules_around(
     draw: DrawFn,
+    spec: Spec,
     gpus: Sequence[_Gpu],
-    tasks: Sequence[Spec],
     placed_tasks: dict[str, int],
     *,
     exact: bool,
 ) -> Spec:
+    tasks = spec["tasks"]
     margin = 0 if exact else pick(draw, 0, 1)
     is_task = {t["id"] for t in tasks}
     n_tasks = [sum(e["id"] in is_task for e in g.held) for g in gpus]
@@ -277,12 +279,17 @@ def _draw_rules_around(
         }
         if (left, right) not in together:
             rules["anti_affinity"] = [{"left": [left], "right": [right]}]
-    rules["quotas"] = _draw_quotas_around(draw, gpus, tasks, placed_tasks, exact=exact)
+    # Where shares count, each percentage is a knob of its own: with several tasks on a GPU there
+    # would be too many to enumerate, unless few percentages were measured.
+    few = rules["tasks_per_gpu"] <= 1 or all("measured_sms" in p for p in spec["gpu_pools"])
+    units = ("none", "tasks", "gpu_share") if few else ("none", "tasks")
+    rules["quotas"] = _draw_quotas_around(draw, units, gpus, tasks, placed_tasks, exact=exact)
     return rules
 
 
 def _draw_quotas_around(
     draw: DrawFn,
+    units: Sequence[str],
     gpus: Sequence[_Gpu],
     tasks: Sequence[Spec],
     placed_tasks: dict[str, int],
@@ -296,7 +303,7 @@ def _draw_quotas_around(
         percent[task["tenant"]] += sum(s.knob.first for s in _placed(gpus, task))
     quotas = []
     for tenant in sorted(n_placed):
-        unit = pick(draw, "none", "tasks", "gpu_share")
+        unit = pick(draw, *units)
         if unit == "none":
             continue
         has = n_placed[tenant] if unit == "tasks" else percent[tenant] / 100

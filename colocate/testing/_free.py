@@ -54,7 +54,7 @@ def draw_free(draw: DrawFn) -> Spec:
         "tasks": tasks,
         "profiles": profiles,
         "interference": draw_interference(draw, types, workloads, confidence, everywhere=False),
-        "rules": _draw_rules(draw, services, tasks),
+        "rules": _draw_rules(draw, pools, services, tasks),
     }
 
 
@@ -125,7 +125,7 @@ def _draw_load(draw: DrawFn, service: Spec, profiles: Sequence[Spec], slo_model:
     else:
         rate = max(1.0, min(x["intercept"] + 100 * x["slope"] for x in at_batch["lines"]))
     arrivals = rate * pick(draw, 0.25, 0.1, 0.5, 0.8)
-    margin = pick(draw, 1.5, 1.2, 1.3, 2.0, 2.5, 4.0, 1.0, 10.0)
+    margin = pick(draw, 2.0, 1.2, 1.5, 2.5, 4.0, 4.0, 20.0, 1.0)
     service["rate_rps"] = arrivals
     service["slo_ms"] = 1000 * margin * arrivals / rate
     if slo_model != "mudi":
@@ -160,21 +160,28 @@ def _draw_pinned(draw: DrawFn, service: Spec, pools: Sequence[Spec]) -> None:
         service["pinned"] = [{"pool": pool, "gpus": str(i)} for pool, i in homes]
 
 
-def _draw_rules(draw: DrawFn, services: Sequence[Spec], tasks: Sequence[Spec]) -> Spec:
+def _draw_rules(
+    draw: DrawFn, pools: Sequence[Spec], services: Sequence[Spec], tasks: Sequence[Spec]
+) -> Spec:
     rules: Spec = {}
     if chance(draw, 25):
-        rules["services_per_gpu"] = pick(draw, 2, 2, 0)
+        rules["services_per_gpu"] = pick(draw, 2, 2, 2, 0)
     if chance(draw, 35):
-        rules["tasks_per_gpu"] = pick(draw, 2, 2, 0)
+        rules["tasks_per_gpu"] = pick(draw, 2, 2, 2, 2, 0)
     if chance(draw, 15):
         rules["workloads_per_gpu"] = pick(draw, 2, 1, 3)
-    if chance(draw, 15):
+    if chance(draw, 10):
         rules["tenants_per_gpu"] = pick(draw, 1, 2)
     ids = [e["id"] for e in [*services, *tasks]]
-    if ids and chance(draw, 20):
+    if ids and chance(draw, 15):
         rules["anti_affinity"] = [{"left": [pick(draw, *ids)], "right": [pick(draw, *ids)]}]
     if tasks and chance(draw, 75):
         rules["quotas"] = _draw_quotas(draw, tasks)
+        units = {q["unit"] for q in rules["quotas"]}
+        if "gpu_share" in units and not all("measured_sms" in p for p in pools):
+            # Where shares count, each percentage is a knob of its own: with several tasks on a GPU
+            # there would be too many to enumerate.
+            rules["tasks_per_gpu"] = min(1, rules.get("tasks_per_gpu", 1))
     return rules
 
 
@@ -188,10 +195,14 @@ def _draw_quotas(draw: DrawFn, tasks: Sequence[Spec]) -> list[Spec]:
                 continue
             quota: Spec = {"tenant": tenant, "unit": unit}
             if chance(draw, 80):
-                tight = (asked - 1, asked - 1, 0, asked) if unit == "tasks" else (0.25, 0.5, 0.33, 1)
+                tight = (
+                    (asked - 1, asked - 1, asked - 1, 0, asked) if unit == "tasks" else (0.25, 0.5, 0.33, 1)
+                )
                 quota["maximum"] = pick(draw, *tight)
             if "maximum" not in quota or chance(draw, 10):
-                quota["minimum"] = pick(draw, 1, asked) if unit == "tasks" else pick(draw, 0.1, 0.55)
+                quota["minimum"] = (
+                    pick(draw, 1, asked) if unit == "tasks" else pick(draw, 0.1, 0.55)
+                )
             if quota.get("minimum", 0) <= quota.get("maximum", 100):
                 quotas.append(quota)
     return quotas

@@ -33,7 +33,7 @@ __all__ = [
 Spec = dict[str, Any]
 Choice = TypeVar("Choice")
 
-SM_COUNTS = (4, 5, 2, 7, 8, 3, 6)
+SM_COUNTS = (4, 5, 8, 7, 7, 6, 3, 2)
 SHARES = (10, 20, 30, 40, 50, 60, 75, 90, 100)
 TENANTS = ("red", "blue")
 
@@ -56,7 +56,7 @@ def draw_confidence(draw: DrawFn) -> float:
 def draw_objective(draw: DrawFn) -> Spec:
     """Draw one of the built-in objectives."""
     if chance(draw, 40):
-        params = {"unplaced_s": pick(draw, 5.0, 0.5, 0.05)}
+        params = {"unplaced_s": pick(draw, 10.0, 4.0, 1.5)}
         return {"name": "iteration_time", "params": params}
     return {"name": "throughput"}
 
@@ -79,7 +79,7 @@ def draw_pools(draw: DrawFn, types: Sequence[str]) -> list[Spec]:
             "id": f"p{i}",
             "gpu_type": types[i % len(types)] if i else pick(draw, *types),
             "count": count,
-            "memory_gib": pick(draw, 8.0, 10.0, 6.0, 16.0),
+            "memory_gib": pick(draw, 8.0, 7.0, 6.0, 10.0, 16.0),
             "sm_count": pick(draw, *SM_COUNTS),
         }
         if chance(draw, 15):
@@ -120,13 +120,13 @@ def draw_curve(draw: DrawFn, batches: Sequence[int], top: int, *, everywhere: bo
             if chance(draw, 40):
                 offset = 1.0 if everywhere else pick(draw, 1.0, -0.2 * top)
                 lines.append({"intercept": offset, "slope": scale / pick(draw, 90, 30)})
-            first = 10 if everywhere else pick(draw, 1, 10, 20, 50)
+            first = 10 if everywhere else pick(draw, 1, 10, 10, 20, 50)
             rows.append({"batch": batch, "min_share_pct": first, "lines": lines})
         return {"family": "piecewise_linear", "batches": rows}
     tables = []
     for batch in batches:
         shares = sorted(draw(st.sets(st.sampled_from(SHARES), min_size=1, max_size=4)))
-        if everywhere:
+        if everywhere or chance(draw, 70):
             shares = sorted({10, *shares})
         tables.append({"batch": batch, "points": _points(draw, shares, top, everywhere=everywhere)})
     return {"family": "tabulated", "batches": tables}
@@ -171,7 +171,7 @@ def draw_profile(
 ) -> Spec:
     """Draw how a workload runs alone on one GPU type."""
     top = pick(draw, 40, 60, 100) if role == "inference" else pick(draw, 8, 12, 20)
-    memory = pick(draw, 3.0, 4.0, 5.0, 2.0, 7.0)
+    memory = pick(draw, 3.0, 4.0, 2.0, 5.0)
     step = pick(draw, 0.0, 1.0)
     known = batches if chance(draw, 70) else batches[-1:]
     return {
@@ -195,7 +195,7 @@ def draw_interference(
 ) -> Spec:
     """Draw a pair table and, mostly, a constant behind it."""
     found: Spec = {"pairs": []}
-    if everywhere or chance(draw, 85):
+    if everywhere or chance(draw, 90):
         found["default_slowdown"] = pick(draw, 1.25, 1.0, 1.1, 2.0)
         found["default_error"] = draw_bounds(draw, confidence, always=everywhere)
     for gpu_type in types:

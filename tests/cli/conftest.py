@@ -102,7 +102,7 @@ def _copy(name: str, folder: Path) -> Path:
     return target
 
 
-PLUGIN = '''
+PLUGIN = """
 import time
 from dataclasses import replace
 from colocate.result import Limit, Progress, Reason
@@ -142,7 +142,7 @@ class Chatty(Base):
     def solve(self, problem, context):
         for i in (1, 2):
             context.progress and context.progress(Progress(i / 10, float(i), 4.0, "searching"))
-            time.sleep(0.3)
+            time.sleep(0.2)
         return GreedySolver().solve(problem, context)
 
 class Polite(Base):
@@ -166,7 +166,7 @@ class Deaf(Base):
         while time.monotonic() < deadline:
             time.sleep(0.02)
         return RawSolution(Reason.NO_SOLUTION_FOUND)
-'''
+"""
 
 
 @pytest.fixture

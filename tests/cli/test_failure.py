@@ -126,7 +126,9 @@ def test_a_file_that_is_not_there(cli: Any, verb: list[str], tmp_path: Path) -> 
     assert "\x1b" not in done.err
 
 
-@pytest.mark.parametrize("text", ["", "[", "[]", "{}", "nonsense", '{"schema": 3}', "\x00", "[[[[["])
+@pytest.mark.parametrize(
+    "text", ["", "[", "[]", "{}", "nonsense", '{"schema": 3}', "\x00", "[[[[["]
+)
 @pytest.mark.parametrize("verb", [["solve"], ["show"]])
 def test_rubbish_on_standard_input(cli: Any, verb: list[str], text: str) -> None:
     done = cli(*verb, "-", stdin=text)

@@ -125,7 +125,7 @@ def test_wrong_usage_echoes_no_control_characters(cli: Any) -> None:
 def test_a_closed_reader_ends_it_quietly(quickstart: Path) -> None:
     script = f'"{sys.executable}" -m colocate show "{quickstart}" --all | head -1'
     done = subprocess.run(
-        ["bash", "-c", f"{script}; echo ${{PIPESTATUS[0]}} >&2"],  # noqa: S607
+        ["bash", "-c", f"{script}; echo ${{PIPESTATUS[0]}} >&2"],
         capture_output=True,
         text=True,
         timeout=60,

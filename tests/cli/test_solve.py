@@ -188,7 +188,8 @@ def test_log_json_is_one_object_a_line(cli: Any, quickstart: Path, plugin: Any) 
     done = cli("solve", quickstart, *plugin("Chatty"), "--log-json", "--json")
     assert done.code == 0
     lines = [json.loads(line) for line in done.err.splitlines()]
-    assert [line["event"] for line in lines] == ["progress", "progress", "done"]
+    assert {line["event"] for line in lines[:-1]} == {"progress"}
+    assert lines[-1]["event"] == "done"
     assert lines[0] == {
         "event": "progress",
         "elapsed_s": 0.1,
