@@ -66,7 +66,7 @@ def _bound(
             best = pricer.best(kind, services, trained)
             if not any(s.required for s in kind.pinned):
                 best = max(0.0, best)
-            if math.isinf(best):
+            if best == -math.inf:
                 return None, "no plan is valid: a GPU cannot hold the services pinned to it"
             bound += n * best
     except TooManyEvaluationsError:

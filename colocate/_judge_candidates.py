@@ -82,7 +82,7 @@ class Candidates:
         for t in tasks:
             alone = speeds.alone(t.workload, kind.gpu_type, t.batch, grid)
             each = t.memory_gib or speeds.memory(t.workload, kind.gpu_type, t.batch)
-            if alone is None or each is None or t.reference_rate <= 0 or not (alone > 0).any():
+            if alone is None or each is None or not (alone > 0).any():
                 continue
             self.tasks.append(t)
             self.alone.append(alone)

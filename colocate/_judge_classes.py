@@ -317,7 +317,7 @@ def task_classes(
 def _price_of_gang(objective: Objective, gang: TaskClass, quota_price: float) -> float:
     """Return omega: the most that a gang at a listed level is worth beyond what it pays."""
     levels = [(rate, price) for rate, price in gang.levels if rate > 0]
-    if not levels or gang.reference_rate <= 0:
+    if not levels:
         return 0.0
     rates, prices = np.array(levels).T
     surplus = objective.placed_value(gang.facts, rates) - quota_price - gang.gang_size * prices

@@ -259,11 +259,6 @@ class PlacementJudge:
         key = task.profile, task.batch
         if key not in self.references:
             self.references[key] = reference_rate(self.instance, *key)
-        reference = self.references[key]
-        if reference <= 0:
-            message = f"{name}: does not run alone on a whole GPU, so its rate has no measure"
-            self.findings.add("rate", where, message)
-            return
         memory = task.memory_gib
         if memory is None:
             memory = memory_per_process(profile, placed.batch)
@@ -276,7 +271,7 @@ class PlacementJudge:
             TaskPrediction.model_construct(
                 rate=speed.rate,
                 rate_lo=speed.rate_lo,
-                normalised_rate=speed.rate / reference,
+                normalised_rate=speed.rate / self.references[key],
                 memory_gib=memory * task.processes,
                 evidence=speed.evidence,
             ),

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.classes import Classes, GpuClass
-from colocate.configure import Configurator, Settings, facts_at
+from colocate.configure import Configurator, Settings
 from colocate.constraints.base import Constraint, CoTenantSets
 from colocate.errors import TooLargeError
 from colocate.instance import Instance
 from colocate.models.slo import SloModel
-from colocate.objectives.base import Objective
+from colocate.objectives.base import Objective, TaskFacts
+from colocate.task_facts import facts_at
 
 __all__ = ["Columns", "Levels", "build_columns"]
 
@@ -104,9 +105,12 @@ def build_columns(
     constraints: Sequence[Constraint],
     slo: SloModel,
     value: Objective,
+    facts: TaskFacts,
 ) -> tuple[Columns, Levels, tuple[Configurator, ...]]:
     """Enumerate, prune, configure and level all columns."""
-    configurators = tuple(Configurator(instance, classes, g, slo, value) for g in classes.gpus)
+    configurators = tuple(
+        Configurator(instance, classes, g, slo, value, facts) for g in classes.gpus
+    )
     chunks = []
     for index, configurator in enumerate(configurators):
         for n_services, n_tasks in _shapes(instance):
@@ -117,7 +121,7 @@ def build_columns(
             if len(sets):
                 settings = configurator.settings(sets, n_services)
                 chunks.append(_chunk(classes, configurator, index, n_services, sets, settings))
-    levels = _levels(configurators, value, chunks)
+    levels = _levels(configurators, value, facts, chunks)
     chunks = [_best_of_equals(classes, configurators, _with_levels(levels, c)) for c in chunks]
     return _flatten(classes, chunks), levels, configurators
 
@@ -230,7 +234,10 @@ def _chunk(
 
 
 def _levels(
-    configurators: tuple[Configurator, ...], value: Objective, chunks: list[_Chunk]
+    configurators: tuple[Configurator, ...],
+    value: Objective,
+    facts: TaskFacts,
+    chunks: list[_Chunk],
 ) -> Levels:
     """Collect the rates that workers of gangs attain, ascending for each task class."""
     task, rate = [], []
@@ -244,7 +251,7 @@ def _levels(
     pairs = np.unique(np.stack([np.concatenate(task).astype(float), np.concatenate(rate)]), axis=1)
     tasks, rates = pairs[0].astype(np.int64), pairs[1]
     # np.unique sorts by task, then by rate.
-    return Levels(tasks, rates, value.placed_value(facts_at(configurators[0].facts, tasks), rates))
+    return Levels(tasks, rates, value.placed_value(facts_at(facts, tasks), rates))
 
 
 def _with_levels(levels: Levels, chunk: _Chunk) -> _Chunk:

@@ -32,6 +32,7 @@ from colocate.models.memory import memory_per_process
 from colocate.models.slo import SloModel
 from colocate.objectives.base import Objective, TaskFacts
 from colocate.schema import TOLERANCE
+from colocate.task_facts import facts_at
 
 __all__ = ["Configurator", "Settings"]
 
@@ -94,7 +95,13 @@ class Configurator:
     """Finds the settings of sets of co-tenants on one GPU class."""
 
     def __init__(
-        self, instance: Instance, classes: Classes, gpu: GpuClass, slo: SloModel, value: Objective
+        self,
+        instance: Instance,
+        classes: Classes,
+        gpu: GpuClass,
+        slo: SloModel,
+        value: Objective,
+        facts: TaskFacts,
     ) -> None:
         self.gpu = gpu
         self.slo = slo
@@ -115,7 +122,7 @@ class Configurator:
         )
         self.services = [self._service(instance, s, index[s.profile]) for s in service_rows]
         self.tasks = [self._task(instance, t, index[t.profile]) for t in task_rows]
-        self.facts = _facts(instance, task_rows)
+        self.facts = facts
         size, budgets = gpu.grid.size, gpu.sm_count + 1
         none = TaskSpeed(
             np.zeros(size),
@@ -396,30 +403,3 @@ class Configurator:
 
 def _limit(limit: float) -> float:
     return limit + TOLERANCE * max(1.0, abs(limit))
-
-
-def _facts(instance: Instance, rows: tuple[Task, ...]) -> TaskFacts:
-    """Return the facts of all task classes, as arrays."""
-    whole = np.array([100.0])
-    reference = []
-    for t in rows:
-        found = [
-            rates_alone(p, t.batch, whole) for p in instance.profiles if p.workload == t.profile
-        ]
-        reference.append(max((float(r[0]) for r in found if r is not None), default=0.0))
-    return TaskFacts(
-        weight=np.array([t.weight for t in rows]),
-        gang_size=np.array([t.gang_size for t in rows], dtype=np.int64),
-        batch=np.array([t.batch for t in rows], dtype=np.int64),
-        reference_rate=np.array(reference),
-    )
-
-
-def facts_at(facts: TaskFacts, index: Ints) -> TaskFacts:
-    """Return the facts of the classes at these indices."""
-    return TaskFacts(
-        weight=np.asarray(facts.weight)[index],
-        gang_size=np.asarray(facts.gang_size)[index],
-        batch=np.asarray(facts.batch)[index],
-        reference_rate=np.asarray(facts.reference_rate)[index],
-    )

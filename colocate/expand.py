@@ -259,9 +259,7 @@ def _missing(problem: Problem, placed: Ints) -> tuple[MissingReplicas, ...]:
 def _throughput(problem: Problem, counts: Ints, gangs: Ints) -> float:
     """Return the sum of normalised rates of all workers, a gang's at its level."""
     columns, levels = problem.columns, problem.levels
-    if not problem.source.configurators:
-        return 0.0
-    reference = np.asarray(problem.source.configurators[0].facts.reference_rate)
+    reference = np.asarray(problem.source.facts.reference_rate)
     total = float((gangs * problem.gang_size[levels.task]) @ (levels.rate / reference[levels.task]))
     single = np.flatnonzero(columns.is_task & (columns.level < 0) & (counts[columns.owner] > 0))
     rate = Predictor(problem).rates(single)

@@ -113,7 +113,7 @@ class Predictor:
         evidence = max(curve_evidence, company_evidence[position], key=EVIDENCE_ORDER.index)
         cls = int(columns.cls[w])
         if columns.is_task[w]:
-            reference = float(np.asarray(source.configurators[0].facts.reference_rate)[cls])
+            reference = float(np.asarray(source.facts.reference_rate)[cls])
             return TaskPrediction(
                 rate=rate,
                 rate_lo=rate_lo,

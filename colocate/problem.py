@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from colocate.capability import Capability, needed
 from colocate.classes import Classes, classify
 from colocate.columns import Columns, Levels, build_columns
-from colocate.configure import Configurator, facts_at
+from colocate.configure import Configurator
 from colocate.constraints.base import ColumnView, RowSpec, constraints_of
 from colocate.instance import Instance
 from colocate.models.slo import slo_model
-from colocate.objectives.base import Objective, objective
+from colocate.objectives.base import Objective, TaskFacts, objective
+from colocate.task_facts import task_facts
 
 __all__ = ["Distinct", "Problem", "RowLabel", "Rows", "Source", "compile_problem"]
 
@@ -80,6 +81,7 @@ class Source:
     classes: Classes
     configurators: tuple[Configurator, ...]
     objective: Objective
+    facts: TaskFacts
     quota_rows: tuple[RowSpec, ...]
 
 
@@ -134,12 +136,15 @@ def compile_problem(instance: Instance) -> Problem:
     constraints = constraints_of(instance)
     value = objective(instance.objective)
     slo = slo_model(instance.slo_model)
-    columns, levels, configurators = build_columns(instance, classes, constraints, slo, value)
+    facts = task_facts(instance, classes.tasks.representative)
+    columns, levels, configurators = build_columns(
+        instance, classes, constraints, slo, value, facts
+    )
     specs = [row for c in constraints for row in c.rows(instance, _view(classes, columns, levels))]
     sign = 1.0 if value.sense == "max" else -1.0
     return Problem(
         sign=sign,
-        offset=_offset(classes, configurators, value, sign),
+        offset=_offset(classes, facts, value, sign),
         gpu_count=np.array([g.count for g in classes.gpus], dtype=np.int64),
         service_count=classes.services.count,
         service_required=np.array(
@@ -152,7 +157,7 @@ def compile_problem(instance: Instance) -> Problem:
         rows=_rows(classes, columns, levels, specs),
         distinct=_distinct(columns),
         needed=needed(instance),
-        source=Source(instance, classes, configurators, value, tuple(specs)),
+        source=Source(instance, classes, configurators, value, facts, tuple(specs)),
     )
 
 
@@ -160,16 +165,12 @@ def _gang_size(classes: Classes) -> Ints:
     return np.array([t.gang_size for t in classes.tasks.representative], dtype=np.int64)
 
 
-def _offset(
-    classes: Classes, configurators: tuple[Configurator, ...], value: Objective, sign: float
-) -> float:
+def _offset(classes: Classes, facts: TaskFacts, value: Objective, sign: float) -> float:
     prices = np.array([s.missing_price or 0.0 for s in classes.services.representative])
     worth = -sign * float(prices @ classes.services.count)
-    if classes.tasks.size and configurators:
-        facts = facts_at(configurators[0].facts, np.arange(classes.tasks.size))
-        unplaced = np.broadcast_to(value.unplaced_worth(facts), (classes.tasks.size,))
-        worth += float(unplaced @ classes.tasks.count)
-    return worth
+    unplaced = np.broadcast_to(value.unplaced_worth(facts), (classes.tasks.size,))
+    # Adding 0.0 turns a negative zero into a plain one.
+    return worth + float(unplaced @ classes.tasks.count) + 0.0
 
 
 def _view(classes: Classes, columns: Columns, levels: Levels) -> ColumnView:

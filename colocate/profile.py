@@ -122,6 +122,18 @@ def _check_bounds(bounds: tuple[ErrorBound, ...], what: str) -> None:
             raise ValueError(msg)
 
 
+def _check_whole_gpu(curve: TabulatedCurve | PiecewiseLinearCurve) -> None:
+    """Refuse a rate of zero on the whole GPU: training progress is measured against it."""
+    for at in curve.batches:
+        if isinstance(at, BatchPoints):
+            rate = at.points[-1].rate
+        else:
+            rate = min(line.intercept + 100 * line.slope for line in at.lines)
+        if rate <= 0:
+            msg = f"batch {at.batch} has rate {rate:g} on the whole GPU; it must be positive"
+            raise ValueError(msg)
+
+
 Bounds = Annotated[tuple[ErrorBound, ...], ListOf, Field(max_length=100)]
 
 
@@ -149,7 +161,9 @@ class Profile(Frozen):
     def _check(self) -> Self:
         _check_bounds(self.rate_error, "rate_error")
         _ascending([m.batch for m in self.memory], "memory batch")
-        for a, b in zip(self.memory, self.memory[1:], strict=False):
+        if self.role == "training":
+            _check_whole_gpu(self.curve)
+        for a, b in pairwise(self.memory):
             if b.memory_gib < a.memory_gib:
                 msg = f"memory must not shrink as the batch grows ({a.batch} to {b.batch})"
                 raise ValueError(msg)

@@ -1,8 +1,8 @@
 """An order of columns by what they are, not by what they are called.
 
-Ties between equal gains must not be broken by names: a plan should not change because a service was
-renamed. Classes are ranked by their numbers and by the values of the columns that hold them; columns
-by their value and the ranks of what they hold.
+Ties between equal gains must not be broken by names: a plan should not change because a service
+was renamed. Classes are ranked by their numbers and by the values of the columns that hold them;
+columns by their value and the ranks of what they hold.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ def column_rank(problem: Problem) -> NDArray[np.int64]:
             _at(signature["service"], columns.cls, ~columns.is_task),
         ).astype(float)
         # Order-free sums of what a column holds stand for the multiset itself.
-        parts = [
-            _sums(owner, _spread(held, k), columns.size) for k in (1, 2)
-        ]
+        parts = [_sums(owner, _spread(held, k), columns.size) for k in (1, 2)]
         rank = _ranks([rank.astype(float), signature["gpu"][columns.gpu].astype(float), *parts])
         signature["gpu"] = _refined(signature["gpu"], columns.gpu, rank)
         services, tasks = ~columns.is_task, columns.is_task
@@ -79,9 +77,7 @@ def _at(
     return found
 
 
-def _sums(
-    group: NDArray[np.int64], weights: NDArray[np.float64], n: int
-) -> NDArray[np.float64]:
+def _sums(group: NDArray[np.int64], weights: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     return np.bincount(group, weights=weights, minlength=n).astype(np.float64)
 
 
@@ -93,8 +89,5 @@ def _refined(
     ranks: NDArray[np.int64], cls: NDArray[np.int64], column: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Split classes of equal rank by sums over the ranks of their columns."""
-    sums = [
-        _sums(cls, _spread(column.astype(float), k), ranks.size)
-        for k in (0, 1, 2)
-    ]
+    sums = [_sums(cls, _spread(column.astype(float), k), ranks.size) for k in (0, 1, 2)]
     return _ranks([ranks.astype(float), *sums])

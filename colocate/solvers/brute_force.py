@@ -17,6 +17,7 @@ longer be kept.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -65,7 +66,7 @@ class BruteForceSolver:
 
     @classmethod
     def availability(cls) -> Availability:
-        """It needs nothing but NumPy; SciPy gives the prices."""
+        """Return yes: it needs nothing but the core dependencies."""
         return Availability(True)
 
     def solve(self, problem: Problem, context: Context) -> RawSolution:
@@ -165,6 +166,17 @@ class _Search:
                 most = np.maximum(most, held)
             often[:, g] = most
         self.often = often.tolist()
+        # What a column uses of each quota, a gang's worker its part; amounts are never negative.
+        uses = self.quota_column.copy()
+        part = self.quota_level / gang[levels.task] if levels.size else self.quota_level
+        for i in range(len(quota)):
+            np.add.at(uses[i], columns.owner[at], part[i, columns.level[at]])
+        self.quota_uses = uses.T.tolist()
+        self.quota_now = [0.0] * len(quota)
+        self.quota_most = [
+            [max((self.quota_uses[c][i] for c in order), default=0.0) for order in self.order]
+            for i in range(len(quota))
+        ]
         self.required = np.flatnonzero(problem.service_required).tolist()
 
     def _reduce(
@@ -204,7 +216,7 @@ class _Search:
         return self.limit
 
     def _hopeless(self, gpu: int, left: int) -> bool:
-        """Return whether some required service no longer finds room on the GPUs that are left."""
+        """Return whether the GPUs that are left cannot hold all required services, or a floor."""
         for s in self.required:
             if self.room_service[s]:
                 room = left * self.often[s][gpu]
@@ -212,6 +224,12 @@ class _Search:
                     room += int(self.problem.gpu_count[g]) * self.often[s][g]
                 if room < self.room_service[s]:
                     return True
+        for now, lower, most in zip(self.quota_now, self.quota_lower, self.quota_most, strict=True):
+            reach = now + left * most[gpu]
+            for g in range(gpu + 1, len(self.order)):
+                reach += int(self.problem.gpu_count[g]) * most[g]
+            if reach < lower - _slack(lower):
+                return True
         return False
 
     def _fill(self, gpu: int, left: int, first: int, ahead: float) -> None:
@@ -254,7 +272,13 @@ class _Search:
             if level >= 0:
                 self.workers[level] += 1
         self.chosen.append(column)
-        if all(
+        for i, amount in enumerate(self.quota_uses[column]):
+            self.quota_now[i] += amount
+        within = all(
+            now <= upper + _slack(upper)
+            for now, upper in zip(self.quota_now, self.quota_upper, strict=True)
+        )
+        if within and all(
             (self.room_task if is_task else self.room_service)[cls] >= 0
             for is_task, cls, _ in self.content[column]
         ):
@@ -264,6 +288,8 @@ class _Search:
 
     def _give_back(self, column: int) -> None:
         self.chosen.pop()
+        for i, amount in enumerate(self.quota_uses[column]):
+            self.quota_now[i] -= amount
         for is_task, cls, level in self.content[column]:
             (self.room_task if is_task else self.room_service)[cls] += 1
             if level >= 0:
@@ -291,8 +317,11 @@ class _Search:
             return
         activity = self.quota_column @ counts + self.quota_level @ gangs
         for amount, lower, upper in zip(activity, self.quota_lower, self.quota_upper, strict=True):
-            slack = TOLERANCE * max(1.0, abs(amount))
-            if amount < lower - slack or amount > upper + slack:
+            if amount < lower - _slack(lower) or amount > upper + _slack(upper):
                 return
         self.best_value, self.best_counts, self.best_gangs = value, counts, gangs
         self.clock.report(problem.objective_of(problem.value_of(counts, gangs)), None, "enumerate")
+
+
+def _slack(limit: float) -> float:
+    return TOLERANCE * max(1.0, abs(limit)) if math.isfinite(limit) else 0.0

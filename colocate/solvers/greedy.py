@@ -1,38 +1,35 @@
 """Lazy greedy: always the change that gains most, as many times as it can be made.
 
-State: how many GPUs hold each column. A change adds one workload to the GPUs that hold a column:
+State: how many GPUs hold each column. A change adds one item to GPUs that hold a column; a gang of
+k workers at level l is k changes at once, on k GPUs:
 
-    gain(a -> b) = v_b - v_a     where b holds what a holds and one workload more
+    gain(a -> b) = v_b - v_a                          b holds what a holds and one item more
+    gain(gang)   = (V_l + sum of its k gains) / k     so that gains are always for one GPU
 
 1. Every required replica is placed first, the services with the fewest possible GPUs before the
-   others, each where it spoils least: where  best value with it - best value without it  is highest.
-2. Then the change with the largest positive gain is made on as many GPUs as (C1) gpu, (C2) service,
-   (C3) task and (C4) quota allow, until none is left. A change that is not possible now is looked at
-   again when GPUs come to hold its left side.
+   others, each where it spoils least: best value with it less best value without it.
+2. Then the change with the largest positive gain is made as often as (C1) gpu, (C2) service,
+   (C3) task and (C4) quota allow, until none is left. A change that is not possible now is looked
+   at again when GPUs come to hold what it starts from.
 
-No bound comes from this; the prices of the linear relaxation are added where it is small enough.
-Ties are broken by what the columns are worth and hold, never by names.
+No two workers of one gang class are put on one GPU. No bound comes from this; the prices of the
+linear relaxation are added where it is small enough. Ties are broken by what the columns are worth
+and hold, never by names.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import ClassVar
-
-import numpy as np
 
 from colocate.prices import linear_prices
 from colocate.problem import Problem
 from colocate.result import Limit, Reason
-from colocate.schema import TOLERANCE
-from colocate.solvers._order import column_rank
+from colocate.solvers._state import Change, Content, Kind, State
 from colocate.solvers.base import Availability, Capability, Clock, Context, RawSolution
 
 __all__ = ["GreedySolver"]
-
-Content = tuple[int, tuple[int, ...], tuple[int, ...]]
-"""GPU class, service classes, task classes."""
 
 SMALLEST_GAIN = 1e-12
 CHECK_EVERY = 256
@@ -51,6 +48,7 @@ class GreedySolver:
             Capability.FREE_SERVICES,
             Capability.PINNED_SERVICES,
             Capability.OPTIONAL_SERVICES,
+            Capability.GANGS,
             Capability.QUOTAS,
             Capability.GPU_TYPES,
         }
@@ -58,13 +56,13 @@ class GreedySolver:
 
     @classmethod
     def availability(cls) -> Availability:
-        """It needs nothing but NumPy; SciPy gives the prices."""
+        """Return yes: it needs nothing but the core dependencies."""
         return Availability(True)
 
     def solve(self, problem: Problem, context: Context) -> RawSolution:
         """Run both phases."""
         clock = Clock(context)
-        state = _State(problem)
+        state = State(problem)
         unplaced = _place_required(state)
         if unplaced:
             return RawSolution(
@@ -73,9 +71,8 @@ class GreedySolver:
                 "another solver may find one",
                 history=tuple(clock.history),
             )
-        limit = _improve(state, clock)
-        counts = np.array(state.counts, dtype=np.int64)
-        gangs = np.zeros(problem.levels.size, dtype=np.int64)
+        limit = _Improvement(state).run(clock)
+        counts, gangs = state.solution()
         clock.report(problem.objective_of(problem.value_of(counts, gangs)), None, "greedy")
         return RawSolution(
             Reason.FEASIBLE,
@@ -87,116 +84,41 @@ class GreedySolver:
         )
 
 
-class _State:
-    """How many GPUs hold each column, and what is left of everything."""
-
-    def __init__(self, problem: Problem) -> None:
-        columns = problem.columns
-        self.problem = problem
-        self.value = columns.value.tolist()
-        self.rank = column_rank(problem).tolist()
-        self.counts = [0] * columns.size
-        self.empty = problem.gpu_count.tolist()
-        self.services = problem.service_count.tolist()
-        self.tasks = problem.task_count.tolist()
-        start, cls, is_task = columns.start.tolist(), columns.cls.tolist(), columns.is_task.tolist()
-        self.content: list[Content] = []
-        for c, gpu in enumerate(columns.gpu.tolist()):
-            span = range(start[c], start[c + 1])
-            self.content.append(
-                (
-                    gpu,
-                    tuple(sorted(cls[w] for w in span if not is_task[w])),
-                    tuple(sorted(cls[w] for w in span if is_task[w])),
-                )
-            )
-        self.larger: dict[Content, list[tuple[int, bool, int]]] = defaultdict(list)
-        """What a content can become: (column, whether a task is added, class added)."""
-        for c, (gpu, services, tasks) in enumerate(self.content):
-            for i, s in enumerate(services):
-                if i == 0 or services[i - 1] != s:
-                    self.larger[gpu, services[:i] + services[i + 1 :], tasks].append((c, False, s))
-            for i, t in enumerate(tasks):
-                if i == 0 or tasks[i - 1] != t:
-                    self.larger[gpu, services, tasks[:i] + tasks[i + 1 :]].append((c, True, t))
-        self._quotas(problem)
-
-    def _quotas(self, problem: Problem) -> None:
-        quota = [i for i, label in enumerate(problem.rows.labels) if label.kind == "quota"]
-        self.quota_left = [float(problem.rows.upper[row]) for row in quota]
-        self.quota_of: list[dict[int, float]] = []
-        for row in quota:
-            mine = problem.rows.row == row
-            self.quota_of.append(
-                dict(
-                    zip(
-                        problem.rows.variable[mine].tolist(),
-                        problem.rows.coefficient[mine].tolist(),
-                        strict=True,
-                    )
-                )
-            )
-
-    def units(self, source: int | None, gpu: int) -> int:
-        """Return how many GPUs hold the column, or hold nothing."""
-        return self.empty[gpu] if source is None else self.counts[source]
-
-    def most(self, source: int | None, target: int, *, is_task: bool, cls: int) -> int:
-        """Return on how many GPUs the change can be made now."""
-        n: int = min(
-            self.units(source, self.content[target][0]),
-            (self.tasks if is_task else self.services)[cls],
-        )
-        for left, of in zip(self.quota_left, self.quota_of, strict=True):
-            more = of.get(target, 0.0) - (of.get(source, 0.0) if source is not None else 0.0)
-            if more > 0 and np.isfinite(left):
-                n = min(n, max(0, int((left + TOLERANCE * max(1.0, abs(left))) / more)))
-        return n
-
-    def apply(self, source: int | None, target: int, n: int, *, is_task: bool, cls: int) -> None:
-        """Make the change on n GPUs."""
-        if source is None:
-            self.empty[self.content[target][0]] -= n
-        else:
-            self.counts[source] -= n
-        self.counts[target] += n
-        (self.tasks if is_task else self.services)[cls] -= n
-        for i, of in enumerate(self.quota_of):
-            more = of.get(target, 0.0) - (of.get(source, 0.0) if source is not None else 0.0)
-            self.quota_left[i] -= more * n
-
-    def held(self) -> list[tuple[int | None, Content]]:
-        """Return every column that some GPU holds, and the empty GPUs of each class."""
-        empty = [(None, (g, (), ())) for g, n in enumerate(self.empty) if n]
-        return empty + [(c, self.content[c]) for c, n in enumerate(self.counts) if n]
-
-
-def _place_required(state: _State) -> int:
+def _place_required(state: State) -> int:
     """Place all required replicas; return how many could not be placed."""
     problem = state.problem
     best: dict[tuple[int, tuple[int, ...]], float] = defaultdict(float)
     possible: dict[int, set[int]] = defaultdict(set)
-    for c, (gpu, services, _) in enumerate(state.content):
-        best[gpu, services] = max(best[gpu, services], state.value[c])
+    for c, content in enumerate(state.content):
+        services = _services_of(content)
+        best[content[0], services] = max(best[content[0], services], state.value[c])
         for s in services:
-            possible[s].add(gpu)
+            possible[s].add(content[0])
+    potential: dict[int, float] = defaultdict(float)
+    for (_, services), value in best.items():
+        for s in services:
+            potential[s] = max(potential[s], value)
     required = [s for s in range(len(state.services)) if problem.service_required[s]]
-    room = {s: sum(state.empty[g] for g in possible[s]) for s in required}
+    spare = {s: sum(state.empty[g] for g in possible[s]) - state.services[s] for s in required}
     missing = 0
-    for s in sorted(required, key=lambda s: (room[s] - state.services[s], -_potential(best, s), s)):
+    for s in sorted(required, key=lambda s: (spare[s], -potential[s], s)):
         while state.services[s]:
             options = []
             for source, content in state.held():
-                gpu, services, _ = content
-                for target, is_task, cls in state.larger[content]:
-                    if not is_task and cls == s:
-                        spoils = best[gpu, tuple(sorted((*services, s)))] - best[gpu, services]
-                        options.append((-spoils, len(services), state.rank[target], source, target))
-            options.sort(key=lambda o: o[:3])
-            for *_, source, target in options:
-                n = state.most(source, target, is_task=False, cls=s)
+                there = _services_of(content)
+                for target, item in state.larger[content]:
+                    if item == (Kind.SERVICE, s):
+                        change = Change(source, target, item)
+                        with_it = best[content[0], tuple(sorted((*there, s)))]
+                        gained = with_it - best[content[0], there]
+                        options.append((-gained, len(there), state.rank[target], change))
+            options.sort(key=lambda option: option[:3])
+            for *_, change in options:
+                one = Counter({change: 1})
+                most = min(state.units(change), state.services[s])
+                n = state.within_quotas(most, state.uses(one))
                 if n:
-                    state.apply(source, target, n, is_task=False, cls=s)
+                    state.apply(one, n)
                     break
             else:
                 missing += state.services[s]
@@ -204,40 +126,112 @@ def _place_required(state: _State) -> int:
     return missing
 
 
-def _potential(best: dict[tuple[int, tuple[int, ...]], float], service: int) -> float:
-    return max((v for (_, services), v in best.items() if service in services), default=0.0)
+def _services_of(content: Content) -> tuple[int, ...]:
+    return tuple(index for kind, index in content[1] if kind is Kind.SERVICE)
 
 
-def _improve(state: _State, clock: Clock) -> Limit:
-    """Make the change that gains most, as often as possible, until none gains."""
-    heap: list[tuple[float, int, int, int, bool, int]] = []
+class _Improvement:
+    """Makes the change, or places the gang, that gains most, until nothing gains."""
 
-    def offer(source: int | None, content: Content) -> None:
-        base = 0.0 if source is None else state.value[source]
-        for target, is_task, cls in state.larger[content]:
-            gain = state.value[target] - base
-            if gain > SMALLEST_GAIN and (state.tasks if is_task else state.services)[cls]:
-                rank = state.rank[target]
-                heapq.heappush(
-                    heap, (-gain, rank, -1 if source is None else source, target, is_task, cls)
-                )
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.levels = state.problem.levels.value.tolist()
+        self.size = state.problem.gang_size.tolist()
+        self.heap: list[tuple[float, int, int, Change | int]] = []
+        self.pushed = 0
+        self.waiting: set[int] = set()
+        """Gang levels that are in the heap."""
 
-    for source, content in state.held():
-        offer(source, content)
-    steps = 0
-    while heap:
-        steps += 1
-        if steps % CHECK_EVERY == 0:
-            limit = clock.hit()
-            if limit is not Limit.NONE:
-                return limit
-        _, _, held_by, target, is_task, cls = heapq.heappop(heap)
-        source = None if held_by < 0 else held_by
-        n = state.most(source, target, is_task=is_task, cls=cls)
+    def run(self, clock: Clock) -> Limit:
+        """Run to the end, or to a limit."""
+        for source, content in self.state.held():
+            self._offer(source, content)
+        steps = 0
+        while self.heap:
+            steps += 1
+            if steps % CHECK_EVERY == 0:
+                limit = clock.hit()
+                if limit is not Limit.NONE:
+                    return limit
+            gain, _, _, what = heapq.heappop(self.heap)
+            if isinstance(what, Change):
+                self._make(Counter({what: 1}), None)
+            else:
+                self._place(what, -gain)
+        return Limit.NONE
+
+    def _push(self, gain: float, rank: int, what: Change | int) -> None:
+        if gain > SMALLEST_GAIN:
+            self.pushed += 1
+            heapq.heappush(self.heap, (-gain, rank, self.pushed, what))
+            if isinstance(what, int):
+                self.waiting.add(what)
+
+    def _offer(self, source: int | None, content: Content) -> None:
+        """Look at what GPUs that hold this could come to hold."""
+        for target, item in self.state.larger[content]:
+            if not self.state.room(item):
+                continue
+            if item[0] is not Kind.WORKER:
+                change = Change(source, target, item)
+                self._push(self.state.gain(change), self.state.rank[target], change)
+            elif item[1] not in self.waiting:
+                changes = self._gang(item[1])
+                if changes is not None:
+                    self._push(self._worth(changes, item[1]), self.state.rank[target], item[1])
+
+    def _make(self, changes: Counter[Change], level: int | None) -> None:
+        """Make these changes as often as possible now."""
+        state = self.state
+        item = next(iter(changes)).item
+        most = min(state.room(item), *(state.units(c) // n for c, n in changes.items()))
+        n = state.within_quotas(most, state.uses(changes, level))
         if n == 0:
-            continue
-        was_there = state.counts[target] > 0
-        state.apply(source, target, n, is_task=is_task, cls=cls)
-        if not was_there:
-            offer(target, state.content[target])
-    return Limit.NONE
+            return
+        new = [c.target for c in changes if not state.counts[c.target]]
+        state.apply(changes, n, level)
+        for target in new:
+            self._offer(target, state.content[target])
+
+    def _gang(self, level: int) -> Counter[Change] | None:
+        """Return the k best changes that place one gang at this level, or None."""
+        state = self.state
+        options = [
+            Change(source, target, (Kind.WORKER, level))
+            for content, target in state.smaller[level]
+            for source in state.sources(content)
+        ]
+        options.sort(key=lambda c: (-state.gain(c), state.rank[c.target]))
+        left = self.size[state.level_task[level]]
+        chosen: Counter[Change] = Counter()
+        taken: Counter[tuple[int | None, int]] = Counter()
+        for change in options:
+            where = (change.source, state.content[change.target][0])
+            n = min(left, state.units(change) - taken[where])
+            if n > 0:
+                chosen[change] += n
+                taken[where] += n
+                left -= n
+        return None if left else chosen
+
+    def _worth(self, changes: Counter[Change], level: int) -> float:
+        gained = sum(self.state.gain(change) * n for change, n in changes.items())
+        return float(self.levels[level] + gained) / changes.total()
+
+    def _place(self, level: int, expected: float) -> None:
+        """Place gangs at a level, unless it has become worse than something else."""
+        self.waiting.discard(level)
+        changes = self._gang(level) if self.state.room((Kind.WORKER, level)) else None
+        if changes is None:
+            return
+        worth = self._worth(changes, level)
+        if worth < expected - SMALLEST_GAIN:
+            self._push(worth, self.state.rank[next(iter(changes)).target], level)
+            return
+        before = self.state.gangs[level]
+        self._make(changes, level)
+        if self.state.gangs[level] > before:
+            again = self._gang(level) if self.state.room((Kind.WORKER, level)) else None
+            if again is not None and level not in self.waiting:
+                rank = self.state.rank[next(iter(again)).target]
+                self._push(self._worth(again, level), rank, level)

@@ -22,6 +22,7 @@ from colocate.testing._parts import (
     draw_measured_sms,
     draw_objective,
     draw_slo_model,
+    draw_tight,
     pick,
 )
 from colocate.testing._plain_model import Knob, Setting, knobs_of, settings_of, workloads_of
@@ -63,7 +64,8 @@ def draw_fitted(draw: DrawFn, *, exact: bool) -> Spec:
         for i, count in enumerate(pick(draw, (1,), (2,), (3,), (1, 1), (1, 2), (2, 2)))
         for ordinal in range(count)
     ]
-    services, tasks = draw_entries(draw, len(gpus))
+    tight = draw_tight(draw)
+    services, tasks = draw_entries(draw, len(gpus), tight)
     profiles = draw_profiles(draw, types, [*services, *tasks], confidence, everywhere=True)
     services = [s for s in services if _place_replicas(draw, s, gpus, profiles)]
     placed_tasks = {t["id"]: _place_tasks(draw, t, gpus, profiles) for t in tasks}
@@ -84,9 +86,9 @@ def draw_fitted(draw: DrawFn, *, exact: bool) -> Spec:
     }
     _evaluate(draw, spec, gpus)
     for service in services:
-        _fit_service(draw, spec, service, gpus, exact=exact)
+        _fit_service(draw, spec, service, gpus, exact=exact or "slo" in tight)
     for pool in pools:
-        _fit_pool(draw, pool, gpus, exact=exact)
+        _fit_pool(draw, pool, gpus, exact=exact or "memory" in tight)
     _draw_users(draw, gpus)
     spec["rules"] = _draw_rules_around(draw, spec, gpus, placed_tasks, exact=exact)
     return spec
@@ -203,7 +205,7 @@ def _fit_service(
     else:
         latencies = [1000 * (s.batch / arrivals + s.batch / s.rate_lo) for s in settings]
     service["rate_rps"] = arrivals
-    service["slo_ms"] = max(latencies) * (1.0 if exact else pick(draw, 1.05, 1.0, 1.5, 3.0))
+    service["slo_ms"] = max(latencies) * (1.0 if exact else pick(draw, 1.5, 3.0, 10.0))
     if chance(draw, 20):
         service["min_share_pct"] = min(s.knob.first for s in settings)
     if chance(draw, 20):
@@ -217,7 +219,7 @@ def _fit_pool(draw: DrawFn, pool: Spec, gpus: Sequence[_Gpu], *, exact: bool) ->
     """Draw the memory and the client limit of a pool."""
     mine = [g for g in gpus if g.pool == pool["id"]]
     used = max(sum(s.memory_gib for s in g.settings) for g in mine)
-    pool["memory_gib"] = (used or 8.0) * (1.0 if exact else pick(draw, 1.1, 1.0, 1.5, 3.0))
+    pool["memory_gib"] = (used or 8.0) * (1.0 if exact else pick(draw, 1.5, 3.0))
     if chance(draw, 25):
         pool["reserve_gib"] = pick(draw, 0.5, 0.1)
         pool["memory_gib"] += pool["reserve_gib"]
@@ -261,7 +263,7 @@ def _draw_rules_around(
     n_all = [len(g.held) for g in gpus]
     rules: Spec = {
         "services_per_gpu": max(a - b for a, b in zip(n_all, n_tasks, strict=True)) + margin,
-        "tasks_per_gpu": max(n_tasks) + margin,
+        "tasks_per_gpu": max(1, *n_tasks) + margin,
     }
     if chance(draw, 30):
         rules["workloads_per_gpu"] = max(1, *n_all)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from colocate.testing._parts import (
     Spec,
+    Tight,
     chance,
     draw_confidence,
     draw_interference,
@@ -15,6 +16,7 @@ from colocate.testing._parts import (
     draw_service,
     draw_slo_model,
     draw_task,
+    draw_tight,
     pick,
 )
 
@@ -32,12 +34,13 @@ def draw_free(draw: DrawFn) -> Spec:
     """Draw an instance without looking at what fits."""
     types = ["A", "B"][: pick(draw, 1, 1, 2)]
     confidence = draw_confidence(draw)
-    pools = draw_pools(draw, types)
-    services, tasks = draw_entries(draw, len(gpus_of(pools)))
+    tight = draw_tight(draw)
+    pools = draw_pools(draw, types, tight)
+    services, tasks = draw_entries(draw, len(gpus_of(pools)), tight)
     profiles = draw_profiles(draw, types, [*services, *tasks], confidence, everywhere=False)
     slo_model = draw_slo_model(draw)
     for service in services:
-        _draw_load(draw, service, profiles, slo_model["name"])
+        _draw_load(draw, service, profiles, slo_model["name"], tight)
         _draw_batches(draw, service, profiles)
         _draw_pinned(draw, service, pools)
     if chance(draw, 15):
@@ -54,11 +57,13 @@ def draw_free(draw: DrawFn) -> Spec:
         "tasks": tasks,
         "profiles": profiles,
         "interference": draw_interference(draw, types, workloads, confidence, everywhere=False),
-        "rules": _draw_rules(draw, pools, services, tasks),
+        "rules": _draw_rules(draw, pools, services, tasks, tight),
     }
 
 
-def draw_entries(draw: DrawFn, n_gpus: int) -> tuple[list[Spec], list[Spec]]:
+def draw_entries(
+    draw: DrawFn, n_gpus: int, tight: frozenset[Tight]
+) -> tuple[list[Spec], list[Spec]]:
     """Draw services with at most three replicas and tasks with at most five workers in all.
 
     Mostly there are no more replicas than GPUs, and more workers than GPUs: a demand that can be
@@ -72,11 +77,20 @@ def draw_entries(draw: DrawFn, n_gpus: int) -> tuple[list[Spec], list[Spec]]:
         for i, replicas in enumerate(pick(draw, *shapes))
     ]
     tasks: list[Spec] = []
-    workers = pick(draw, 3, 4, 5, 5, 2, 1)
+    workers = pick(draw, 4, 3, 5, 5, 2, 1)
     while workers and len(tasks) < 3:
         profile = f"job{pick(draw, len(tasks), len(tasks), 0)}"
         batch = next((t["batch"] for t in tasks if t["profile"] == profile), pick(draw, 8, 32))
-        tasks.append(draw_task(draw, f"t{len(tasks)}", profile, batch, workers))
+        tasks.append(
+            draw_task(
+                draw,
+                f"t{len(tasks)}",
+                profile,
+                batch=batch,
+                workers=workers,
+                gangs=chance(draw, 80 if "gang" in tight else 10),
+            )
+        )
         workers -= tasks[-1]["count"] * tasks[-1]["gang_size"]
         if chance(draw, 10):
             break
@@ -115,7 +129,13 @@ def draw_profiles(
     return found
 
 
-def _draw_load(draw: DrawFn, service: Spec, profiles: Sequence[Spec], slo_model: str) -> None:
+def _draw_load(
+    draw: DrawFn,
+    service: Spec,
+    profiles: Sequence[Spec],
+    slo_model: str,
+    tight: frozenset[Tight],
+) -> None:
     """Draw an arrival rate and an SLO around what one of the profiles can do on a whole GPU."""
     profile = pick(draw, *[p for p in profiles if p["workload"] == service["profile"]])
     at_batch = pick(draw, *profile["curve"]["batches"])
@@ -125,7 +145,8 @@ def _draw_load(draw: DrawFn, service: Spec, profiles: Sequence[Spec], slo_model:
     else:
         rate = max(1.0, min(x["intercept"] + 100 * x["slope"] for x in at_batch["lines"]))
     arrivals = rate * pick(draw, 0.25, 0.1, 0.5, 0.8)
-    margin = pick(draw, 2.0, 1.2, 1.5, 2.5, 4.0, 4.0, 20.0, 1.0)
+    margins = (2.0, 1.3, 1.5, 2.5, 1.0) if "slo" in tight else (8.0, 4.0, 20.0)
+    margin = pick(draw, *margins)
     service["rate_rps"] = arrivals
     service["slo_ms"] = 1000 * margin * arrivals / rate
     if slo_model != "mudi":
@@ -161,13 +182,17 @@ def _draw_pinned(draw: DrawFn, service: Spec, pools: Sequence[Spec]) -> None:
 
 
 def _draw_rules(
-    draw: DrawFn, pools: Sequence[Spec], services: Sequence[Spec], tasks: Sequence[Spec]
+    draw: DrawFn,
+    pools: Sequence[Spec],
+    services: Sequence[Spec],
+    tasks: Sequence[Spec],
+    tight: frozenset[Tight],
 ) -> Spec:
     rules: Spec = {}
     if chance(draw, 25):
-        rules["services_per_gpu"] = pick(draw, 2, 2, 2, 0)
+        rules["services_per_gpu"] = pick(draw, 2, 2, 2, 2, 0)
     if chance(draw, 35):
-        rules["tasks_per_gpu"] = pick(draw, 2, 2, 2, 2, 0)
+        rules["tasks_per_gpu"] = pick(draw, 2, 2, 2, 2, 2, 0)
     if chance(draw, 15):
         rules["workloads_per_gpu"] = pick(draw, 2, 1, 3)
     if chance(draw, 10):
@@ -175,7 +200,7 @@ def _draw_rules(
     ids = [e["id"] for e in [*services, *tasks]]
     if ids and chance(draw, 15):
         rules["anti_affinity"] = [{"left": [pick(draw, *ids)], "right": [pick(draw, *ids)]}]
-    if tasks and chance(draw, 75):
+    if tasks and chance(draw, 95 if "quota" in tight else 10):
         rules["quotas"] = _draw_quotas(draw, tasks)
         units = {q["unit"] for q in rules["quotas"]}
         if "gpu_share" in units and not all("measured_sms" in p for p in pools):
@@ -190,16 +215,15 @@ def _draw_quotas(draw: DrawFn, tasks: Sequence[Spec]) -> list[Spec]:
     quotas: list[Spec] = []
     for tenant in sorted({t["tenant"] for t in tasks}):
         asked = sum(t["count"] for t in tasks if t["tenant"] == tenant)
-        for unit, likely in (("tasks", 50), ("gpu_share", 30)):
+        for unit, likely in (("tasks", 70), ("gpu_share", 35)):
             if not chance(draw, likely):
                 continue
             quota: Spec = {"tenant": tenant, "unit": unit}
-            if chance(draw, 80):
-                tight = (
-                    (asked - 1, asked - 1, asked - 1, 0, asked) if unit == "tasks" else (0.25, 0.5, 0.33, 1)
-                )
-                quota["maximum"] = pick(draw, *tight)
-            if "maximum" not in quota or chance(draw, 10):
+            if not chance(draw, 15):
+                few = (asked - 1, asked - 1, 0, asked)
+                limits = few if unit == "tasks" else (0.25, 0.5, 0.33, 1.0)
+                quota["maximum"] = pick(draw, *limits)
+            if "maximum" not in quota or chance(draw, 5):
                 quota["minimum"] = (
                     pick(draw, 1, asked) if unit == "tasks" else pick(draw, 0.1, 0.55)
                 )

@@ -7,7 +7,7 @@ because hypothesis shrinks towards it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Spec",
+    "Tight",
     "chance",
     "draw_confidence",
     "draw_interference",
@@ -27,13 +28,28 @@ __all__ = [
     "draw_service",
     "draw_slo_model",
     "draw_task",
+    "draw_tight",
     "pick",
 ]
 
 Spec = dict[str, Any]
 Choice = TypeVar("Choice")
 
-SM_COUNTS = (4, 5, 8, 7, 7, 6, 3, 2)
+Tight = Literal["memory", "slo", "gang", "quota"]
+_TIGHT: tuple[tuple[Tight, ...], ...] = (
+    ("memory", "gang"),
+    ("slo", "quota"),
+    ("memory", "quota"),
+    ("slo", "gang"),
+    ("memory",),
+    ("slo",),
+    ("gang",),
+    ("quota",),
+    ("gang", "quota"),
+    ("memory", "slo"),
+    ("memory", "slo", "gang", "quota"),
+)
+SM_COUNTS = (8, 7, 8, 5, 4, 7, 6, 3, 2)
 SHARES = (10, 20, 30, 40, 50, 60, 75, 90, 100)
 TENANTS = ("red", "blue")
 
@@ -70,16 +86,23 @@ def draw_slo_model(draw: DrawFn) -> Spec:
     return {"name": "fill"}
 
 
-def draw_pools(draw: DrawFn, types: Sequence[str]) -> list[Spec]:
+def draw_tight(draw: DrawFn) -> frozenset[Tight]:
+    """Draw which rules are to bite; where all did, none would be what decides."""
+    chosen: tuple[Tight, ...] = pick(draw, *_TIGHT)
+    return frozenset(chosen)
+
+
+def draw_pools(draw: DrawFn, types: Sequence[str], tight: frozenset[Tight]) -> list[Spec]:
     """Draw one or two pools with at most four GPUs in all."""
-    counts = pick(draw, (1,), (2,), (2,), (3,), (1, 1), (1, 2), (2, 1), (4,), (2, 2))
+    counts = pick(draw, (2,), (1,), (1, 1), (2,), (3,), (1, 2), (2, 1), (2, 2))
+    sizes = (6.0, 5.0, 7.0) if "memory" in tight else (16.0, 10.0, 8.0)
     pools = []
     for i, count in enumerate(counts):
         pool: Spec = {
             "id": f"p{i}",
             "gpu_type": types[i % len(types)] if i else pick(draw, *types),
             "count": count,
-            "memory_gib": pick(draw, 8.0, 7.0, 6.0, 10.0, 16.0),
+            "memory_gib": pick(draw, *sizes),
             "sm_count": pick(draw, *SM_COUNTS),
         }
         if chance(draw, 15):
@@ -93,7 +116,7 @@ def draw_pools(draw: DrawFn, types: Sequence[str]) -> list[Spec]:
             pool["uuids"] = [f"GPU-0000000{i}-0000-0000-0000-00000000000{j}" for j in range(count)]
         if chance(draw, 15):
             pool["measured_sms"] = draw_measured_sms(draw, pool["sm_count"])
-        if i and chance(draw, 15):
+        if i and chance(draw, 10):
             pool["schedulable"] = False
         pools.append(pool)
     return pools
@@ -154,7 +177,7 @@ def draw_bounds(draw: DrawFn, confidence: float, *, always: bool) -> list[Spec]:
         return []
     low = pick(draw, 0.0, 0.1, 0.25)
     bounds = [{"confidence": 0.8, "relative": low}]
-    if always or chance(draw, 90):
+    if always or not chance(draw, 3):
         bounds.append({"confidence": pick(draw, 0.95, 0.99), "relative": low + 0.1})
     return bounds
 
@@ -195,7 +218,7 @@ def draw_interference(
 ) -> Spec:
     """Draw a pair table and, mostly, a constant behind it."""
     found: Spec = {"pairs": []}
-    if everywhere or chance(draw, 90):
+    if everywhere or not chance(draw, 10):
         found["default_slowdown"] = pick(draw, 1.25, 1.0, 1.1, 2.0)
         found["default_error"] = draw_bounds(draw, confidence, always=everywhere)
     for gpu_type in types:
@@ -229,9 +252,11 @@ def draw_service(draw: DrawFn, service_id: str, profile: str, replicas: int) -> 
     return service
 
 
-def draw_task(draw: DrawFn, task_id: str, profile: str, batch: int, workers: int) -> Spec:
+def draw_task(
+    draw: DrawFn, task_id: str, profile: str, *, batch: int, workers: int, gangs: bool
+) -> Spec:
     """Draw a task entry with at most this many workers."""
-    gang_size = pick(draw, *[k for k in (1, 2, 2, 2, 3) if k <= workers])
+    gang_size = pick(draw, *[k for k in (2, 2, 3) if k <= workers] or [1]) if gangs else 1
     task: Spec = {
         "id": task_id,
         "profile": profile,

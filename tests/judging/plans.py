@@ -1,0 +1,258 @@
+"""Plans written by hand: predictions, totals and worth worked out from the formulation.
+
+Nothing here uses the models, the compiler, the solvers or the judge, so that a plan that the judge
+accepts is one that two separate readings of the formulation agree on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from colocate.instance import Instance, Service, Task
+from colocate.placement import (
+    PlacedService,
+    PlacedTask,
+    PlacementGroup,
+    ServicePrediction,
+    TaskPrediction,
+)
+from colocate.plan import (
+    Certificate,
+    MissingReplicas,
+    ObjectiveValue,
+    Plan,
+    Totals,
+    UnplacedTasks,
+)
+from colocate.runs import count_ids, format_ids, ids_of
+from colocate.schema import Evidence
+from colocate.testing._plain_model import (
+    knobs_of,
+    memory_of,
+    rate_alone,
+    reference_rate,
+    slowdown_of,
+)
+
+
+@dataclass(frozen=True)
+class On:
+    """What a group of GPUs holds: (id, ordinals, batch, share) of each service and task."""
+
+    pool: str
+    gpus: str
+    services: Sequence[tuple[str, str, int, int]] = ()
+    tasks: Sequence[tuple[str, str, int, int]] = ()
+
+
+@dataclass
+class _Sum:
+    """What adds up over the groups."""
+
+    replicas: dict[str, list[int]] = field(default_factory=dict)
+    workers: dict[str, dict[int, float]] = field(default_factory=dict)
+    used: int = 0
+    shared: int = 0
+
+
+def hand_made(
+    instance: Instance, groups: Sequence[On], certificate: Certificate | None = None
+) -> Plan:
+    """Return the plan that puts everything where the groups say; the rest is left out."""
+    total = _Sum()
+    placements = tuple(_group(instance, on, total) for on in groups)
+    missing = []
+    for s in instance.iter_services():
+        left = sorted(set(range(s.replicas)) - set(total.replicas.get(s.id, ())))
+        if left:
+            text = format_ids(left)
+            missing.append(MissingReplicas(service=s.id, replicas=text, reason="outbid"))
+    unplaced, n_placed, progress = [], 0, 0.0
+    for t in instance.iter_tasks():
+        placed = _paces(t, total.workers.get(t.id, {}))
+        n_placed += len(placed)
+        progress += sum(placed.values()) * t.gang_size / (reference_rate(instance, t) or 1.0)
+        left = sorted(set(range(t.count)) - set(placed))
+        if left:
+            unplaced.append(UnplacedTasks(task=t.id, ids=format_ids(left), reason="outbid"))
+    return Plan(
+        instance_name=instance.name,
+        instance_sha256=instance.sha256,
+        solver="hand",
+        objective=ObjectiveValue(
+            name=instance.objective.name,
+            sense="max" if instance.objective.name == "throughput" else "min",
+            value=worth_of(instance, total.replicas, total.workers),
+        ),
+        placements=placements,
+        missing=tuple(missing),
+        unplaced=tuple(unplaced),
+        totals=Totals(
+            gpus_used=total.used,
+            gpus_shared=total.shared,
+            replicas_placed=sum(map(len, total.replicas.values())),
+            replicas_missing=sum(count_ids(m.replicas) for m in missing),
+            tasks_placed=n_placed,
+            tasks_unplaced=sum(count_ids(u.ids) for u in unplaced),
+            normalised_throughput=progress,
+        ),
+        certificate=certificate,
+    )
+
+
+def reworked(instance: Instance, plan: Plan) -> Plan:
+    """Return a plan for this instance with the same placements and everything else worked out."""
+    groups = [
+        On(
+            g.pool,
+            g.gpus,
+            [(s.service, s.replicas, s.batch, s.share_pct) for s in g.services],
+            [(t.task, t.workers, t.batch, t.share_pct) for t in g.tasks],
+        )
+        for g in plan.placements
+    ]
+    return hand_made(instance, groups)
+
+
+def worth_of(
+    instance: Instance,
+    replicas: dict[str, list[int]],
+    workers: dict[str, dict[int, float]],
+) -> float:
+    """Return the objective from the replicas and the rates of the workers that are placed."""
+    lost = sum(
+        (s.missing_price or 0.0) * (s.replicas - len(set(replicas.get(s.id, ()))))
+        for s in instance.iter_services()
+    )
+    value = 0.0
+    for t in instance.iter_tasks():
+        paces = _paces(t, workers.get(t.id, {}))
+        if instance.objective.name == "throughput":
+            for pace in paces.values():
+                value += t.weight * t.gang_size * pace / reference_rate(instance, t)
+        else:
+            unplaced_s = instance.objective.params["unplaced_s"]
+            assert isinstance(unplaced_s, float | int)
+            value += t.weight * sum(t.batch / pace for pace in paces.values())
+            value += t.weight * unplaced_s * (t.count - len(paces))
+    return value - lost if instance.objective.name == "throughput" else value + lost
+
+
+def _paces(task: Task, rates: dict[int, float]) -> dict[int, float]:
+    gangs: dict[int, list[float]] = {}
+    for worker, rate in rates.items():
+        gangs.setdefault(worker // task.gang_size, []).append(rate)
+    return {gang: min(found) for gang, found in gangs.items()}
+
+
+def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
+    names = [instance.service(s[0]).profile for s in on.services]
+    names += [instance.task(t[0]).profile for t in on.tasks]
+    services, tasks = [], []
+    for i, (service_id, ids, batch, share) in enumerate(on.services):
+        service = instance.service(service_id)
+        sms, seen = _seen(instance, on.pool, service, batch, share, names[:i] + names[i + 1 :])
+        services.append(
+            PlacedService(
+                service=service_id,
+                replicas=ids,
+                batch=batch,
+                share_pct=share,
+                sms=sms,
+                predicted=_serves(instance, service, batch, seen),
+            )
+        )
+        total.replicas.setdefault(service_id, []).extend(ids_of(ids).tolist())
+    for i, (task_id, ids, batch, share) in enumerate(on.tasks, len(on.services)):
+        task = instance.task(task_id)
+        sms, seen = _seen(instance, on.pool, task, batch, share, names[:i] + names[i + 1 :])
+        tasks.append(
+            PlacedTask(
+                task=task_id,
+                workers=ids,
+                batch=batch,
+                share_pct=share,
+                sms=sms,
+                predicted=TaskPrediction(
+                    rate=seen.rate,
+                    rate_lo=seen.rate_lo,
+                    normalised_rate=seen.rate / (reference_rate(instance, task) or 1.0),
+                    memory_gib=seen.memory_gib,
+                    evidence=seen.evidence,
+                ),
+            )
+        )
+        rates = total.workers.setdefault(task_id, {})
+        rates.update(dict.fromkeys(ids_of(ids).tolist(), seen.rate))
+    total.used += count_ids(on.gpus)
+    total.shared += count_ids(on.gpus) * (len(names) > 1)
+    return PlacementGroup(
+        pool=on.pool, gpus=on.gpus, services=tuple(services), tasks=tuple(tasks)
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    rate: float
+    rate_lo: float
+    memory_gib: float
+    evidence: Evidence
+
+
+def _seen(
+    instance: Instance,
+    pool_id: str,
+    entry: Service | Task,
+    batch: int,
+    share: int,
+    neighbours: list[str],
+) -> tuple[int, _Seen]:
+    pool = instance.pool(pool_id)
+    sure = next((k.sure for k in knobs_of(pool) if k.first <= share <= k.last), 0)
+    profile = instance.profile(entry.profile, pool.gpu_type)
+    slower = slowdown_of(instance, pool.gpu_type, entry.profile, neighbours)
+    if profile is None or slower is None:
+        return sure, _Seen(0.0, 0.0, 0.0, Evidence.MEASURED)
+    alone = rate_alone(profile, batch, 100 * sure / pool.sm_count) or 0.0
+    keep = max(0.0, 1 - _error(profile.rate_error, instance.confidence))
+    evidence = [profile.evidence]
+    for n in neighbours:
+        evidence += [
+            p.evidence
+            for p in instance.interference.pairs
+            if (p.gpu_type, p.victim, p.neighbour) == (pool.gpu_type, entry.profile, n)
+        ] or [Evidence.CONSTANT]
+    order = [Evidence.MEASURED, Evidence.REGRESSED, Evidence.CONSTANT]
+    return sure, _Seen(
+        alone / slower[0],
+        alone * keep / slower[1],
+        memory_of(entry, profile, batch) or 0.0,
+        max(evidence, key=order.index),
+    )
+
+
+def _error(bounds: Sequence[object], confidence: float) -> float:
+    if confidence == 0.5:
+        return 0.0
+    good = [b for b in bounds if b.confidence >= confidence - 1e-9]  # type: ignore[attr-defined]
+    return min(b.relative for b in good) if good else math.inf  # type: ignore[attr-defined]
+
+
+def _serves(instance: Instance, service: Service, batch: int, seen: _Seen) -> ServicePrediction:
+    def latency(rate: float) -> float:
+        if rate <= 0:
+            return 1e15
+        if instance.slo_model.name == "mudi":
+            return 1000 * service.rate_rps / rate
+        return 1000 * batch / service.rate_rps + 1000 * batch / rate
+
+    return ServicePrediction(
+        rate_rps=seen.rate,
+        rate_lo_rps=seen.rate_lo,
+        latency_ms=latency(seen.rate),
+        latency_hi_ms=latency(seen.rate_lo),
+        memory_gib=seen.memory_gib,
+        evidence=seen.evidence,
+    )
