@@ -94,7 +94,7 @@ wheel-test: $(DEV)  ## build the wheel, install it in a fresh environment, test 
 	$(PYTHON) -m venv "$$away/venv"; \
 	wheel=$$(ls build/wheel/*.whl); \
 	"$$away/venv/bin/python" -m pip install -qq -c constraints.txt "$$wheel[dev]"; \
-	cp -R tests pyproject.toml "$$away/"; \
+	cp -R tests benchmarks examples docs *.md pyproject.toml "$$away/"; \
 	cd "$$away"; \
 	venv/bin/python -c 'import colocate, sys; p = colocate.__file__; print("testing", p); sys.exit("site-packages" not in p)'; \
 	venv/bin/pytest -q -n $(WORKERS) --dist worksteal

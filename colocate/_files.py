@@ -29,6 +29,8 @@ def read_source(
     if isinstance(source, bytes):
         return _bounded(source, "<bytes>", max_bytes, error), "<bytes>", None
     if isinstance(source, str) and source == "-":
+        if sys.stdin is None:
+            raise error("standard input is closed", path="$", advice="give a file name.")
         return _from_stream(sys.stdin.buffer, "<stdin>", max_bytes, error), "<stdin>", None
     if isinstance(source, str | os.PathLike):
         path = Path(source)
@@ -93,7 +95,7 @@ def _read_regular(
             advice="check the file's name and permissions.",
             source=label,
         ) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):
             raise error(
@@ -104,7 +106,10 @@ def _read_regular(
             )
         if about.st_size > max_bytes:
             raise _too_large(f"{about.st_size} bytes", label, max_bytes, error)
-        return _from_stream(file, label, max_bytes, error)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return _from_stream(file, label, max_bytes, error)
+    finally:
+        os.close(handle)
 
 
 def _from_stream(

@@ -164,9 +164,12 @@ def _weigh(
             advice=SHORTER,
             source=source,
         )
+    bare = b""
     if brackets > MAX_DEPTH or counts[b":"] > MAX_KEYS:
         bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if brackets > MAX_DEPTH:
         _refuse_deep(bare, counts, source, error)
+    if counts[b":"] > MAX_KEYS:
         _refuse_many_keys(bare, source, error)
     return counts[b","] + brackets, memory
 

@@ -71,6 +71,8 @@ class PlacementJudge:
         }
         self.slowdowns: dict[tuple[str, str, tuple[str, ...]], Slowdown | None] = {}
         self.references: dict[tuple[str, int], float] = {}
+        self.predictions_hold = True
+        """Whether every prediction could be worked out and is as stated."""
 
     def judge(
         self,
@@ -201,6 +203,7 @@ class PlacementJudge:
             self.findings.add("share", where, message)
         found = self._speed(pool, service, placed, others, where)
         if found is None:
+            self.predictions_hold = False
             return
         profile, speed = found
         tau = batch / speed.rate
@@ -254,6 +257,7 @@ class PlacementJudge:
             self.findings.add("knobs", where, message)
         found = self._speed(pool, task, placed, others, where)
         if found is None:
+            self.predictions_hold = False
             return
         profile, speed = found
         key = task.profile, task.batch
@@ -284,6 +288,7 @@ class PlacementJudge:
     def _unpredicted(
         self, stated: ServicePrediction | TaskPrediction | None, name: str, where: str
     ) -> None:
+        self.predictions_hold = False
         if stated is None:
             self.findings.add("prediction", where, f"{name}: the plan states no prediction")
 
@@ -298,9 +303,11 @@ class PlacementJudge:
             says, is_ = getattr(stated, field), getattr(found, field)
             if field == "evidence":
                 if says is not is_:
+                    self.predictions_hold = False
                     message = f"{name}: states evidence {says}, but it is {is_}"
                     self.findings.add("prediction", where, message)
             elif not math.isclose(says, is_, rel_tol=PREDICTION_TOLERANCE):
+                self.predictions_hold = False
                 message = f"{name}: states {field} {says:.9g}, but it is {is_:.9g}"
                 self.findings.add("prediction", where, message)
 

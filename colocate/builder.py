@@ -5,9 +5,10 @@ It only collects plain data; `build` hands them to `Instance`, which checks ever
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from colocate.errors import InstanceError
 from colocate.io import build_instance
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["InstanceBuilder"]
 
 Params = Mapping[str, bool | int | float | str | None]
-Rates = Mapping[int, Mapping[float, float]]
-Lines = Mapping[int, list[tuple[float, float]]]
+Rates = Mapping[int, Mapping[float, float] | Sequence[tuple[float, float]]]
 
 
 class InstanceBuilder:
@@ -79,11 +79,11 @@ class InstanceBuilder:
         """Add a pool; `fields` are those of `GpuPool`: count or uuids, memory_gib, sm_count, ..."""
         return self._add("gpu_pools", {"id": pool_id, "gpu_type": gpu_type, **fields})
 
-    def inference(self, workload: str, gpu_type: str, rates: Rates | Lines, **fields: Any) -> Self:  # noqa: ANN401
+    def inference(self, workload: str, gpu_type: str, rates: Rates, **fields: Any) -> Self:  # noqa: ANN401
         """Add the profile of an inference workload; see `training`."""
         return self._profile("inference", workload, gpu_type, rates, fields)
 
-    def training(self, workload: str, gpu_type: str, rates: Rates | Lines, **fields: Any) -> Self:  # noqa: ANN401
+    def training(self, workload: str, gpu_type: str, rates: Rates, **fields: Any) -> Self:  # noqa: ANN401
         """Add the profile of a training workload on one GPU type.
 
         Parameters
@@ -100,7 +100,7 @@ class InstanceBuilder:
         return self._profile("training", workload, gpu_type, rates, fields)
 
     def _profile(
-        self, role: str, workload: str, gpu_type: str, rates: Rates | Lines, fields: dict[str, Any]
+        self, role: str, workload: str, gpu_type: str, rates: Rates, fields: dict[str, Any]
     ) -> Self:
         fields = dict(fields)
         memory = fields.pop("memory_gib", {})
@@ -109,14 +109,17 @@ class InstanceBuilder:
         lines: list[dict[str, Any]] = []
         for batch, curve in sorted(rates.items()):
             if isinstance(curve, Mapping):
-                rows = [{"share_pct": s, "rate": r} for s, r in sorted(curve.items())]
-                points.append({"batch": batch, "points": rows})
+                at = [{"share_pct": share, "rate": rate} for share, rate in sorted(curve.items())]
+                points.append({"batch": batch, "points": at})
             else:
-                rows = [{"intercept": float(line[0]), "slope": line[1]} for line in curve]
-                lines.append({"batch": batch, "min_share_pct": least, "lines": rows})
+                few = [{"intercept": a, "slope": b} for a, b in curve]
+                lines.append({"batch": batch, "min_share_pct": least, "lines": few})
         if points and lines:
-            msg = f"profile {workload!r} on {gpu_type!r} mixes points and lines"
-            raise TypeError(msg)
+            raise InstanceError(
+                f"profile {workload!r} on {gpu_type!r} mixes points and lines",
+                path=f"$.profiles[{len(self._data['profiles'])}].curve",
+                advice="give points at every batch, or lines at every batch.",
+            )
         family = "piecewise_linear" if lines else "tabulated"
         profile = {
             "workload": workload,

@@ -130,7 +130,8 @@ def _shapes(instance: Instance) -> list[tuple[int, int]]:
     rules = instance.rules
     most = rules.workloads_per_gpu or rules.services_per_gpu + rules.tasks_per_gpu
     shapes = itertools.product(range(rules.services_per_gpu + 1), range(rules.tasks_per_gpu + 1))
-    return [(s, t) for s, t in shapes if 1 <= s + t <= most]
+    # The largest come first: what is too large to enumerate is refused before any work is done.
+    return sorted(((s, t) for s, t in shapes if 1 <= s + t <= most), key=sum, reverse=True)
 
 
 def _sets(classes: Classes, at: Configurator, n_services: int, n_tasks: int) -> Ints:

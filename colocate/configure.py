@@ -241,7 +241,8 @@ class Configurator:
                 found = self._block(sets[part], n_services, free)
                 blocks.append(replace(found, set_index=part[found.set_index]))
         if not blocks:
-            blocks = [self._block(sets, n_services, 0)]
+            none = np.zeros((0, sets.shape[1]), dtype=np.int64)
+            return Settings(none[:, 0], none, none, none.astype(float))
         return Settings(
             *(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Settings))
         )

@@ -402,6 +402,11 @@ class Instance(Frozen):
 
     # -- making --------------------------------------------------------------------------------
 
+    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - any field of the instance
+        """Return this instance with some fields changed, checked as a whole again."""
+        fields = {n: getattr(self, n) for n in type(self).model_fields if n != "schema_"}
+        return type(self)(**{**fields, **changes})
+
     @classmethod
     def from_arrays(
         cls,

@@ -93,7 +93,7 @@ class Result:
     """Recomputed from the certificate by the judge, never a solver's word."""
     bound_claimed: float | None
     gap: float | None
-    """|bound - objective| / max(1e-9, |objective|)."""
+    """``|bound - objective| / max(1e-9, |objective|)``."""
     history: tuple[Progress, ...]
     timings: Timings
     solver: str

@@ -75,14 +75,18 @@ def verify(instance: Instance, plan: Plan) -> Verdict:
     findings = Findings()
     objective = objective_of(instance.objective)
     services, tasks = service_entries(instance), task_entries(instance)
+    check_ids(instance, plan, services, tasks, findings)
+    whole = findings.clean
     _unsupported(instance, findings)
     _same_instance(instance, plan, findings)
-    check_ids(instance, plan, services, tasks, findings)
-    known = _placements(instance, plan, services, tasks, findings)
+    judge = PlacementJudge(instance, findings)
+    known = _placements(instance, plan, services, tasks, judge)
     readable = plan.model_copy(update={"placements": known})
     for constraint in constraints_of(instance):
         findings.extend(constraint.violations(instance, readable))
-    value = _value(instance, plan, objective, tasks, findings)
+    # There is no telling what a plan is worth that names things wrongly or predicts wrongly.
+    scored = whole and judge.predictions_hold
+    value = _value(instance, plan, objective, tasks, findings) if scored else None
     bound, note = _bound(instance, plan, objective, value, findings)
     return Verdict(findings.violations(), value, bound, note)
 
@@ -117,10 +121,9 @@ def _placements(
     plan: Plan,
     services: Entries[Service],
     tasks: Entries[Task],
-    findings: Findings,
+    judge: PlacementJudge,
 ) -> tuple[PlacementGroup, ...]:
     """Judge every group that names known things only, and return these groups."""
-    judge = PlacementJudge(instance, findings)
     pools = {pool.id: pool for pool in instance.gpu_pools}
     known_services: dict[str, Service | None] = {}
     known_tasks: dict[str, Task | None] = {}
@@ -168,19 +171,6 @@ def _value(
             f"states objective {stated.name} ({stated.sense}), the instance asks for "
             f"{instance.objective.name} ({objective.sense})",
         )
-    if findings.any_of(
-        "reference",
-        "gpu_used_twice",
-        "replica_placed_twice",
-        "worker_placed_twice",
-        "gang",
-        "accounting",
-        "rate",
-        "knobs",
-        "prediction",
-    ):
-        # There is no telling what such a plan is worth; it is rejected already.
-        return None
     with np.errstate(all="ignore"):  # what is not finite is reported below
         value = float(objective.score(instance, plan))
     if not _close(stated.value, value):

@@ -39,11 +39,9 @@ def parse_profiles(data: bytes, folder: Path) -> object:
 
 
 def reader(kind: str, folder: Path) -> Callable[[bytes], object]:
-    return {
-        "instance": parse_instance,
-        "plan": parse_plan,
-        "profiles": lambda data: parse_profiles(data, folder),
-    }[kind]
+    if kind == "profiles":
+        return lambda data: parse_profiles(data, folder)
+    return parse_plan if kind == "plan" else parse_instance
 
 
 def check(refused: InputError, path: str, words: str) -> None:

@@ -170,3 +170,9 @@ def test_no_module_is_too_long_to_hold_in_the_head() -> None:
         for path in (ROOT / "colocate").rglob("*.py")
     }
     assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
+
+
+@from_source_tree
+def test_the_distribution_shows_the_readme(pyproject: dict[str, Any]) -> None:
+    stated = pyproject["project"].get("readme")
+    assert stated == ("README.md" if (ROOT / "README.md").is_file() else None)

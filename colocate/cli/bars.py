@@ -72,7 +72,7 @@ def use_bar(part: float | None, width: int, glyphs: Glyphs) -> Text:
     bar = Text(no_wrap=True)
     bar.append(glyphs.used * filled, style=style)
     bar.append(glyphs.free * (width - filled), style="dim")
-    bar.append(f" {100 * part:3.0f} %")
+    bar.append(f"{100 * part:4.0f} %", style="" if width else style)
     return bar
 
 

@@ -130,6 +130,7 @@ def _print_services(
     columns = ["service", *right[: 6 if with_slo else 5]]
     if with_slo:
         columns.append("SLO used")
+    width = 12 if console.width >= 100 else 0
     missing = any(r.left_out for r in rows)
     if missing:
         columns.append("missing")
@@ -147,7 +148,7 @@ def _print_services(
         ]
         if with_slo:
             cells.append(cell("-" if row.slo_ms is None else words.number(row.slo_ms)))
-            cells.append(use_bar(row.used, 12, glyphs))
+            cells.append(use_bar(row.used, width, glyphs))
         if missing:
             cells.append(_left_out(row))
         table.add_row(*cells)
@@ -156,10 +157,11 @@ def _print_services(
 
 
 def _print_tasks(console: Console, rows: Sequence[facts.TaskRow], most: int | None) -> None:
+    left_out = any(r.left_out for r in rows)
     right = ["placed", "batch", "share %", "speed %"]
     table = plain_table(
         "Training tasks (speed: against the task alone on a whole GPU of its fastest type)",
-        ["task", *right, "left out"],
+        ["task", *right, *(["left out"] if left_out else [])],
         right=right,
     )
     ordered = sorted(rows, key=lambda r: (-r.unplaced, r.name))
@@ -177,7 +179,7 @@ def _print_tasks(console: Console, rows: Sequence[facts.TaskRow], most: int | No
             cell("-" if row.batch is None else row.batch),
             cell("-" if row.share_pct is None else row.share_pct.text(3)),
             cell("-" if speed is None else facts.Range(100 * speed.low, 100 * speed.high).text(3)),
-            _left_out(row),
+            *([_left_out(row)] if left_out else []),
         )
     console.print(table)
     _cut(console, len(rows), most, "task")

@@ -161,7 +161,7 @@ def _show(
 
     out = console(sys.stderr if output == "-" else sys.stdout)
     print_headline(out, result.plan, bound=result.bound)
-    how = f"{termination_words(result.termination)}, in {result.timings.total_s:.2f} s"
+    how = f"{termination_words(result.termination, result.gap)}; in {result.timings.total_s:.2f} s"
     if result.solver_detail:
         how += f"; {result.solver_detail}"
     out.print(cell(f"Solve      {how}", limit=500))

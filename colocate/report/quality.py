@@ -48,7 +48,7 @@ def verdict(plan: Plan, result: Result | None) -> Markup:
         claimed = result.bound_claimed
         if claimed is not None and claimed != result.bound:
             text.append(f"The solver itself claims {number(claimed)}.")
-        text.append(f"How the solve ended: {termination_words(result.termination)}.")
+        text.append(f"How the solve ended: {termination_words(result.termination, result.gap)}.")
     return join(
         (
             element("p", text[0], class_="quality"),

@@ -34,7 +34,7 @@ OBJECTIVES = {
 
 def number(value: float) -> str:
     """Return a number with the digits that a reader can use."""
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 10_000_000 else f"{value:.4g}"
 
 
 def percent(part: float) -> str:
@@ -96,9 +96,11 @@ _LIMITS = {
 }
 
 
-def termination_words(termination: Termination) -> str:
-    """Say how a solve ended."""
+def termination_words(termination: Termination, gap: float | None = None) -> str:
+    """Say how a solve ended; with a gap left, optimal is only the solver's claim."""
     reason = _REASONS[termination.reason.value]
+    if termination.reason.value == "optimal" and (gap is None or gap > CLOSED):
+        reason = "optimal by the solver's own account, which the bound does not prove"
     limit = _LIMITS[termination.limit.value]
     return f"{reason}; {limit}" if limit else reason
 

@@ -173,6 +173,7 @@ def tasks_section(rows: Sequence[TaskRow]) -> Markup | None:
         return None
     ordered = sorted(rows, key=lambda r: (-r.unplaced, r.name))
     gangs = any((r.gang_size or 1) > 1 for r in rows)
+    left_out = any(r.left_out for r in rows)
     columns = [
         ("", "task"),
         ("n", "placed"),
@@ -180,7 +181,7 @@ def tasks_section(rows: Sequence[TaskRow]) -> Markup | None:
         ("n", "batch"),
         ("n", "share %"),
         ("", "speed"),
-        ("", "left out"),
+        *([("", "left out")] if left_out else []),
     ]
     body = [
         element(
@@ -199,7 +200,7 @@ def tasks_section(rows: Sequence[TaskRow]) -> Markup | None:
             element("td", "–" if r.batch is None else f"{r.batch}", class_="n"),
             element("td", _range(r.share_pct, 3), class_="n"),
             element("td", _speed(r), class_="slack"),
-            element("td", _left_out(r.left_out)),
+            element("td", _left_out(r.left_out)) if left_out else None,
         )
         for r in ordered[:MOST_ROWS]
     ]

@@ -29,8 +29,7 @@ from colocate.testing._plain_model import Knob, Setting, knobs_of, settings_of, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from hypothesis.strategies import DrawFn
+    from random import Random
 
 __all__ = ["draw_fitted"]
 
@@ -55,42 +54,42 @@ class _Gpu:
         return entry["profile"] in known and len(self.held) < _MOST_ON_ONE_GPU
 
 
-def draw_fitted(draw: DrawFn, *, exact: bool) -> Spec:
+def draw_fitted(rng: Random, *, exact: bool) -> Spec:
     """Draw an instance around a plan; `exact` leaves no margin anywhere."""
-    types = ["A", "B"][: pick(draw, 1, 1, 2)]
-    confidence = draw_confidence(draw)
+    types = ["A", "B"][: pick(rng, 1, 1, 2)]
+    confidence = draw_confidence(rng)
     gpus = [
         _Gpu(f"p{i}", types[i % len(types)], ordinal)
-        for i, count in enumerate(pick(draw, (1,), (2,), (3,), (1, 1), (1, 2), (2, 2)))
+        for i, count in enumerate(pick(rng, (1,), (2,), (3,), (1, 1), (1, 2), (2, 2)))
         for ordinal in range(count)
     ]
-    tight = draw_tight(draw)
-    services, tasks = draw_entries(draw, len(gpus), tight)
-    profiles = draw_profiles(draw, types, [*services, *tasks], confidence, everywhere=True)
-    services = [s for s in services if _place_replicas(draw, s, gpus, profiles)]
-    placed_tasks = {t["id"]: _place_tasks(draw, t, gpus, profiles) for t in tasks}
+    tight = draw_tight(rng)
+    services, tasks = draw_entries(rng, len(gpus), tight)
+    profiles = draw_profiles(rng, types, [*services, *tasks], confidence, everywhere=True)
+    services = [s for s in services if _place_replicas(rng, s, gpus, profiles)]
+    placed_tasks = {t["id"]: _place_tasks(rng, t, gpus, profiles) for t in tasks}
     for service in services:
         service.pop("min_share_pct", None)
-    pools = _draw_pools_around(draw, gpus, exact=exact)
+    pools = _draw_pools_around(rng, gpus, exact=exact)
     workloads = sorted({e["profile"] for e in [*services, *tasks]})
     spec: Spec = {
         "name": "fitted",
-        "slo_model": draw_slo_model(draw),
+        "slo_model": draw_slo_model(rng),
         "confidence": confidence,
-        "objective": draw_objective(draw),
+        "objective": draw_objective(rng),
         "gpu_pools": pools,
         "services": services,
         "tasks": tasks,
         "profiles": [p for p in profiles if p["workload"] in workloads],
-        "interference": draw_interference(draw, types, workloads, confidence, everywhere=True),
+        "interference": draw_interference(rng, types, workloads, confidence, everywhere=True),
     }
-    _evaluate(draw, spec, gpus)
+    _evaluate(rng, spec, gpus)
     for service in services:
-        _fit_service(draw, spec, service, gpus, exact=exact or "slo" in tight)
+        _fit_service(rng, spec, service, gpus, exact=exact or "slo" in tight)
     for pool in pools:
-        _fit_pool(draw, pool, gpus, exact=exact or "memory" in tight)
-    _draw_users(draw, gpus)
-    spec["rules"] = _draw_rules_around(draw, spec, gpus, placed_tasks, exact=exact)
+        _fit_pool(rng, pool, gpus, exact=exact or "memory" in tight)
+    _draw_users(rng, gpus)
+    spec["rules"] = _draw_rules_around(rng, spec, gpus, placed_tasks, exact=exact)
     return spec
 
 
@@ -98,7 +97,7 @@ def draw_fitted(draw: DrawFn, *, exact: bool) -> Spec:
 
 
 def _place_replicas(
-    draw: DrawFn, service: Spec, gpus: Sequence[_Gpu], profiles: Sequence[Spec]
+    rng: Random, service: Spec, gpus: Sequence[_Gpu], profiles: Sequence[Spec]
 ) -> bool:
     """Place every replica, or as many as there is room for; return whether there is one."""
     placed = 0
@@ -107,48 +106,48 @@ def _place_replicas(
         if free:
             # Mostly one service on a GPU, as in real clusters; sometimes two.
             empty = [g for g in free if not g.held]
-            pick(draw, *(empty if empty and chance(draw, 70) else free)).held.append(service)
+            pick(rng, *(empty if empty and chance(rng, 70) else free)).held.append(service)
             placed += 1
     service["replicas"] = placed
     return placed > 0
 
 
-def _place_tasks(draw: DrawFn, task: Spec, gpus: Sequence[_Gpu], profiles: Sequence[Spec]) -> int:
+def _place_tasks(rng: Random, task: Spec, gpus: Sequence[_Gpu], profiles: Sequence[Spec]) -> int:
     """Place some of the tasks; return how many."""
     placed = 0
     for _ in range(task["count"]):
         free = [g for g in gpus if g.can_take(task, profiles)]
-        if len(free) >= task["gang_size"] and chance(draw, 65):
-            start = pick(draw, *range(len(free)))
+        if len(free) >= task["gang_size"] and chance(rng, 65):
+            start = pick(rng, *range(len(free)))
             for i in range(task["gang_size"]):
                 free[(start + i) % len(free)].held.append(task)
             placed += 1
     return placed
 
 
-def _draw_pools_around(draw: DrawFn, gpus: Sequence[_Gpu], *, exact: bool) -> list[Spec]:
+def _draw_pools_around(rng: Random, gpus: Sequence[_Gpu], *, exact: bool) -> list[Spec]:
     """Draw pools with enough multiprocessors, and the shares of the plan."""
     pools = []
-    measured = chance(draw, 30)
+    measured = chance(rng, 30)
     for pool_id in sorted({g.pool for g in gpus}):
         mine = [g for g in gpus if g.pool == pool_id]
         most = max(1, *(len(g.held) for g in mine))
         spec: Spec = {"id": pool_id, "gpu_type": mine[0].gpu_type, "count": len(mine)}
         # A percentage that gives one multiprocessor for sure may take two.
-        spec["sm_count"] = pick(draw, *[s for s in SM_COUNTS if s >= 2 * most] or [8])
+        spec["sm_count"] = pick(rng, *[s for s in SM_COUNTS if s >= 2 * most] or [8])
         if measured:
-            spec["measured_sms"] = draw_measured_sms(draw, spec["sm_count"])
+            spec["measured_sms"] = draw_measured_sms(rng, spec["sm_count"])
             if min(m["sms"] for m in spec["measured_sms"]) * most > spec["sm_count"]:
                 spec["measured_sms"].append({"share_pct": 20, "sms": 1})
         knobs = knobs_of(GpuPool.model_validate({**spec, "memory_gib": 1.0}))
         for gpu in mine:
-            _draw_shares(draw, gpu, knobs, spec["sm_count"], exact=exact)
+            _draw_shares(rng, gpu, knobs, spec["sm_count"], exact=exact)
         pools.append(spec)
     return pools
 
 
 def _draw_shares(
-    draw: DrawFn, gpu: _Gpu, knobs: Sequence[Knob], sm_count: int, *, exact: bool
+    rng: Random, gpu: _Gpu, knobs: Sequence[Knob], sm_count: int, *, exact: bool
 ) -> None:
     smallest = min(k.taken for k in knobs)
     left = sm_count
@@ -156,11 +155,11 @@ def _draw_shares(
         others = len(gpu.held) - i - 1
         fitting = [k for k in knobs if k.taken <= left - smallest * others]
         full = [k for k in fitting if k.taken == left]
-        gpu.knobs.append(pick(draw, *(full if exact and not others and full else fitting)))
+        gpu.knobs.append(pick(rng, *(full if exact and not others and full else fitting)))
         left -= gpu.knobs[-1].taken
 
 
-def _evaluate(draw: DrawFn, spec: Spec, gpus: Sequence[_Gpu]) -> None:
+def _evaluate(rng: Random, spec: Spec, gpus: Sequence[_Gpu]) -> None:
     """Draw the batches and work out the rates of the plan, under limits that forbid nothing."""
     loose: dict[str, Any] = {
         **spec,
@@ -180,7 +179,7 @@ def _evaluate(draw: DrawFn, spec: Spec, gpus: Sequence[_Gpu]) -> None:
                 )
                 if s.knob == knob
             ]
-            gpu.settings.append(pick(draw, *found))
+            gpu.settings.append(pick(rng, *found))
             gpu.batches.append(gpu.settings[-1].batch)
 
 
@@ -192,45 +191,45 @@ def _placed(gpus: Sequence[_Gpu], entry: Spec) -> list[Setting]:
 
 
 def _fit_service(
-    draw: DrawFn, spec: Spec, service: Spec, gpus: Sequence[_Gpu], *, exact: bool
+    rng: Random, spec: Spec, service: Spec, gpus: Sequence[_Gpu], *, exact: bool
 ) -> None:
     """Draw the arrival rate, the SLO, the minimum share and the pins of a service."""
     settings = _placed(gpus, service)
     model = spec["slo_model"]
     rho_max = model.get("params", {}).get("rho_max", 0.95)
     full_load = rho_max * min(s.rate_lo for s in settings)
-    arrivals = full_load * pick(draw, 0.5, 0.25, 0.75, 1.0)
+    arrivals = full_load * pick(rng, 0.5, 0.25, 0.75, 1.0)
     if model["name"] == "mudi":
         latencies = [1000 * arrivals / s.rate_lo for s in settings]
     else:
         latencies = [1000 * (s.batch / arrivals + s.batch / s.rate_lo) for s in settings]
     service["rate_rps"] = arrivals
-    service["slo_ms"] = max(latencies) * (1.0 if exact else pick(draw, 1.5, 3.0, 10.0))
-    if chance(draw, 20):
+    service["slo_ms"] = max(latencies) * (1.0 if exact else pick(rng, 1.5, 3.0, 10.0))
+    if chance(rng, 20):
         service["min_share_pct"] = min(s.knob.first for s in settings)
-    if chance(draw, 20):
+    if chance(rng, 20):
         service["batches"] = sorted({s.batch for s in settings})
     homes = [(g.pool, g.ordinal) for g in gpus for e in g.held if e is service]
-    if len(set(homes)) == len(homes) and chance(draw, 25):
+    if len(set(homes)) == len(homes) and chance(rng, 25):
         service["pinned"] = [{"pool": pool, "gpus": str(i)} for pool, i in homes]
 
 
-def _fit_pool(draw: DrawFn, pool: Spec, gpus: Sequence[_Gpu], *, exact: bool) -> None:
+def _fit_pool(rng: Random, pool: Spec, gpus: Sequence[_Gpu], *, exact: bool) -> None:
     """Draw the memory and the client limit of a pool."""
     mine = [g for g in gpus if g.pool == pool["id"]]
     used = max(sum(s.memory_gib for s in g.settings) for g in mine)
-    pool["memory_gib"] = (used or 8.0) * (1.0 if exact else pick(draw, 1.5, 3.0))
-    if chance(draw, 25):
-        pool["reserve_gib"] = pick(draw, 0.5, 0.1)
+    pool["memory_gib"] = (used or 8.0) * (1.0 if exact else pick(rng, 1.5, 3.0))
+    if chance(rng, 25):
+        pool["reserve_gib"] = pick(rng, 0.5, 0.1)
         pool["memory_gib"] += pool["reserve_gib"]
     clients = max(sum(e.get("processes", 1) for e in g.held) for g in mine)
-    if exact or chance(draw, 20):
+    if exact or chance(rng, 20):
         pool["max_clients"] = max(1, clients)
 
 
-def _draw_users(draw: DrawFn, gpus: Sequence[_Gpu]) -> None:
+def _draw_users(rng: Random, gpus: Sequence[_Gpu]) -> None:
     """Give users to the entries, equal ones to those that share a GPU."""
-    if not chance(draw, 20):
+    if not chance(rng, 20):
         return
     groups: list[list[Spec]] = []
     for gpu in gpus:
@@ -243,13 +242,13 @@ def _draw_users(draw: DrawFn, gpus: Sequence[_Gpu]) -> None:
                 apart.append(group)
         groups = [*apart, together]
     for group in groups:
-        user = pick(draw, 1000, 1001, None)
+        user = pick(rng, 1000, 1001, None)
         for entry in group:
             entry["user_id"] = user
 
 
 def _draw_rules_around(
-    draw: DrawFn,
+    rng: Random,
     spec: Spec,
     gpus: Sequence[_Gpu],
     placed_tasks: dict[str, int],
@@ -257,7 +256,7 @@ def _draw_rules_around(
     exact: bool,
 ) -> Spec:
     tasks = spec["tasks"]
-    margin = 0 if exact else pick(draw, 0, 1)
+    margin = 0 if exact else pick(rng, 0, 1)
     is_task = {t["id"] for t in tasks}
     n_tasks = [sum(e["id"] in is_task for e in g.held) for g in gpus]
     n_all = [len(g.held) for g in gpus]
@@ -265,13 +264,13 @@ def _draw_rules_around(
         "services_per_gpu": max(a - b for a, b in zip(n_all, n_tasks, strict=True)) + margin,
         "tasks_per_gpu": max(1, *n_tasks) + margin,
     }
-    if chance(draw, 30):
+    if chance(rng, 30):
         rules["workloads_per_gpu"] = max(1, *n_all)
-    if chance(draw, 30):
+    if chance(rng, 30):
         rules["tenants_per_gpu"] = max(1, *(len({e["tenant"] for e in g.held}) for g in gpus))
     entries = list({e["id"]: e for g in gpus for e in g.held}.values())
-    if entries and chance(draw, 30):
-        left, right = pick(draw, *entries)["id"], pick(draw, *entries)["id"]
+    if entries and chance(rng, 30):
+        left, right = pick(rng, *entries)["id"], pick(rng, *entries)["id"]
         together = {
             (a["id"], b["id"])
             for g in gpus
@@ -285,12 +284,12 @@ def _draw_rules_around(
     # would be too many to enumerate, unless few percentages were measured.
     few = rules["tasks_per_gpu"] <= 1 or all("measured_sms" in p for p in spec["gpu_pools"])
     units = ("none", "tasks", "gpu_share") if few else ("none", "tasks")
-    rules["quotas"] = _draw_quotas_around(draw, units, gpus, tasks, placed_tasks, exact=exact)
+    rules["quotas"] = _draw_quotas_around(rng, units, gpus, tasks, placed_tasks, exact=exact)
     return rules
 
 
 def _draw_quotas_around(
-    draw: DrawFn,
+    rng: Random,
     units: Sequence[str],
     gpus: Sequence[_Gpu],
     tasks: Sequence[Spec],
@@ -305,15 +304,15 @@ def _draw_quotas_around(
         percent[task["tenant"]] += sum(s.knob.first for s in _placed(gpus, task))
     quotas = []
     for tenant in sorted(n_placed):
-        unit = pick(draw, *units)
+        unit = pick(rng, *units)
         if unit == "none":
             continue
         has = n_placed[tenant] if unit == "tasks" else percent[tenant] / 100
-        side = pick(draw, "maximum", "minimum", "both")
+        side = pick(rng, "maximum", "minimum", "both")
         quota: Spec = {"tenant": tenant, "unit": unit}
         if side != "minimum":
-            quota["maximum"] = has + (0 if exact else pick(draw, 0, 0.5))
+            quota["maximum"] = has + (0 if exact else pick(rng, 0, 0.5))
         if side != "maximum":
-            quota["minimum"] = has if exact else has * pick(draw, 1.0, 0.5)
+            quota["minimum"] = has if exact else has * pick(rng, 1.0, 0.5)
         quotas.append(quota)
     return quotas

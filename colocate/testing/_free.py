@@ -22,47 +22,46 @@ from colocate.testing._parts import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from hypothesis.strategies import DrawFn
+    from random import Random
 
 __all__ = ["draw_entries", "draw_free", "draw_profiles", "gpus_of"]
 
 BATCHES = ((4,), (1,), (2, 8), (1, 4))
 
 
-def draw_free(draw: DrawFn) -> Spec:
+def draw_free(rng: Random) -> Spec:
     """Draw an instance without looking at what fits."""
-    types = ["A", "B"][: pick(draw, 1, 1, 2)]
-    confidence = draw_confidence(draw)
-    tight = draw_tight(draw)
-    pools = draw_pools(draw, types, tight)
-    services, tasks = draw_entries(draw, len(gpus_of(pools)), tight)
-    profiles = draw_profiles(draw, types, [*services, *tasks], confidence, everywhere=False)
-    slo_model = draw_slo_model(draw)
+    types = ["A", "B"][: pick(rng, 1, 1, 2)]
+    confidence = draw_confidence(rng)
+    tight = draw_tight(rng)
+    pools = draw_pools(rng, types, tight)
+    services, tasks = draw_entries(rng, len(gpus_of(pools)), tight)
+    profiles = draw_profiles(rng, types, [*services, *tasks], confidence, everywhere=False)
+    slo_model = draw_slo_model(rng)
     for service in services:
-        _draw_load(draw, service, profiles, slo_model["name"], tight)
-        _draw_batches(draw, service, profiles)
-        _draw_pinned(draw, service, pools)
-    if chance(draw, 15):
+        _draw_load(rng, service, profiles, slo_model["name"], tight)
+        _draw_batches(rng, service, profiles)
+        _draw_pinned(rng, service, pools)
+    if chance(rng, 15):
         for entry in [*services, *tasks]:
-            entry["user_id"] = pick(draw, 1000, 1000, 1001, None)
+            entry["user_id"] = pick(rng, 1000, 1000, 1001, None)
     workloads = sorted({e["profile"] for e in [*services, *tasks]})
     return {
         "name": "drawn",
         "slo_model": slo_model,
         "confidence": confidence,
-        "objective": draw_objective(draw),
+        "objective": draw_objective(rng),
         "gpu_pools": pools,
         "services": services,
         "tasks": tasks,
         "profiles": profiles,
-        "interference": draw_interference(draw, types, workloads, confidence, everywhere=False),
-        "rules": _draw_rules(draw, pools, services, tasks, tight),
+        "interference": draw_interference(rng, types, workloads, confidence, everywhere=False),
+        "rules": _draw_rules(rng, pools, services, tasks, tight),
     }
 
 
 def draw_entries(
-    draw: DrawFn, n_gpus: int, tight: frozenset[Tight]
+    rng: Random, n_gpus: int, tight: frozenset[Tight]
 ) -> tuple[list[Spec], list[Spec]]:
     """Draw services with at most three replicas and tasks with at most five workers in all.
 
@@ -70,35 +69,35 @@ def draw_entries(
     met, and a choice to make.
     """
     shapes = [(1,), (1, 1), (2,), (), (2, 1), (1, 1, 1), (3,)]
-    if chance(draw, 85):
+    if chance(rng, 85):
         shapes = [shape for shape in shapes if sum(shape) <= n_gpus]
     services = [
-        draw_service(draw, f"s{i}", f"net{pick(draw, i, i, 0)}", replicas)
-        for i, replicas in enumerate(pick(draw, *shapes))
+        draw_service(rng, f"s{i}", f"net{pick(rng, i, i, 0)}", replicas)
+        for i, replicas in enumerate(pick(rng, *shapes))
     ]
     tasks: list[Spec] = []
-    workers = pick(draw, 4, 3, 5, 5, 2, 1)
+    workers = pick(rng, 4, 3, 5, 5, 2, 1)
     while workers and len(tasks) < 3:
-        profile = f"job{pick(draw, len(tasks), len(tasks), 0)}"
-        batch = next((t["batch"] for t in tasks if t["profile"] == profile), pick(draw, 8, 32))
+        profile = f"job{pick(rng, len(tasks), len(tasks), 0)}"
+        batch = next((t["batch"] for t in tasks if t["profile"] == profile), pick(rng, 8, 32))
         tasks.append(
             draw_task(
-                draw,
+                rng,
                 f"t{len(tasks)}",
                 profile,
                 batch=batch,
                 workers=workers,
-                gangs=chance(draw, 80 if "gang" in tight else 10),
+                gangs=chance(rng, 80 if "gang" in tight else 10),
             )
         )
         workers -= tasks[-1]["count"] * tasks[-1]["gang_size"]
-        if chance(draw, 10):
+        if chance(rng, 10):
             break
     return services, tasks
 
 
 def draw_profiles(
-    draw: DrawFn,
+    rng: Random,
     types: Sequence[str],
     entries: Sequence[Spec],
     confidence: float,
@@ -110,13 +109,13 @@ def draw_profiles(
     found = []
     for workload, batch in sorted(batch_of.items()):
         role = "inference" if batch is None else "training"
-        batches = pick(draw, *BATCHES) if batch is None else (batch,)
+        batches = pick(rng, *BATCHES) if batch is None else (batch,)
         kept = list(types)
-        if len(types) > 1 and chance(draw, 20):
-            kept.remove(pick(draw, *types))
+        if len(types) > 1 and chance(rng, 20):
+            kept.remove(pick(rng, *types))
         found += [
             draw_profile(
-                draw,
+                rng,
                 workload,
                 gpu_type,
                 role,
@@ -130,38 +129,38 @@ def draw_profiles(
 
 
 def _draw_load(
-    draw: DrawFn,
+    rng: Random,
     service: Spec,
     profiles: Sequence[Spec],
     slo_model: str,
     tight: frozenset[Tight],
 ) -> None:
     """Draw an arrival rate and an SLO around what one of the profiles can do on a whole GPU."""
-    profile = pick(draw, *[p for p in profiles if p["workload"] == service["profile"]])
-    at_batch = pick(draw, *profile["curve"]["batches"])
+    profile = pick(rng, *[p for p in profiles if p["workload"] == service["profile"]])
+    at_batch = pick(rng, *profile["curve"]["batches"])
     batch = at_batch["batch"]
     if "points" in at_batch:
         rate = at_batch["points"][-1]["rate"]
     else:
         rate = max(1.0, min(x["intercept"] + 100 * x["slope"] for x in at_batch["lines"]))
-    arrivals = rate * pick(draw, 0.25, 0.1, 0.5, 0.8)
+    arrivals = rate * pick(rng, 0.25, 0.1, 0.5, 0.8)
     margins = (2.0, 1.3, 1.5, 2.5, 1.0) if "slo" in tight else (8.0, 4.0, 20.0)
-    margin = pick(draw, *margins)
+    margin = pick(rng, *margins)
     service["rate_rps"] = arrivals
     service["slo_ms"] = 1000 * margin * arrivals / rate
     if slo_model != "mudi":
         service["slo_ms"] = 1000 * (batch / arrivals + margin * batch / rate)
 
 
-def _draw_batches(draw: DrawFn, service: Spec, profiles: Sequence[Spec]) -> None:
+def _draw_batches(rng: Random, service: Spec, profiles: Sequence[Spec]) -> None:
     known = {
         b["batch"]
         for p in profiles
         if p["workload"] == service["profile"]
         for b in p["curve"]["batches"]
     }
-    if chance(draw, 15):
-        service["batches"] = [pick(draw, *sorted(known))]
+    if chance(rng, 15):
+        service["batches"] = [pick(rng, *sorted(known))]
 
 
 def gpus_of(pools: Sequence[Spec]) -> list[tuple[str, int]]:
@@ -173,35 +172,35 @@ def gpus_of(pools: Sequence[Spec]) -> list[tuple[str, int]]:
     ]
 
 
-def _draw_pinned(draw: DrawFn, service: Spec, pools: Sequence[Spec]) -> None:
+def _draw_pinned(rng: Random, service: Spec, pools: Sequence[Spec]) -> None:
     gpus = gpus_of(pools)
-    if service["replicas"] <= len(gpus) and chance(draw, 20):
-        start = pick(draw, *range(len(gpus)))
+    if service["replicas"] <= len(gpus) and chance(rng, 20):
+        start = pick(rng, *range(len(gpus)))
         homes = [gpus[(start + i) % len(gpus)] for i in range(service["replicas"])]
         service["pinned"] = [{"pool": pool, "gpus": str(i)} for pool, i in homes]
 
 
 def _draw_rules(
-    draw: DrawFn,
+    rng: Random,
     pools: Sequence[Spec],
     services: Sequence[Spec],
     tasks: Sequence[Spec],
     tight: frozenset[Tight],
 ) -> Spec:
     rules: Spec = {}
-    if chance(draw, 25):
-        rules["services_per_gpu"] = pick(draw, 2, 2, 2, 2, 0)
-    if chance(draw, 35):
-        rules["tasks_per_gpu"] = pick(draw, 2, 2, 2, 2, 2, 0)
-    if chance(draw, 15):
-        rules["workloads_per_gpu"] = pick(draw, 2, 1, 3)
-    if chance(draw, 10):
-        rules["tenants_per_gpu"] = pick(draw, 1, 2)
+    if chance(rng, 25):
+        rules["services_per_gpu"] = pick(rng, 2, 2, 2, 2, 0)
+    if chance(rng, 35):
+        rules["tasks_per_gpu"] = pick(rng, 2, 2, 2, 2, 2, 0)
+    if chance(rng, 15):
+        rules["workloads_per_gpu"] = pick(rng, 2, 1, 3)
+    if chance(rng, 10):
+        rules["tenants_per_gpu"] = pick(rng, 1, 2)
     ids = [e["id"] for e in [*services, *tasks]]
-    if ids and chance(draw, 15):
-        rules["anti_affinity"] = [{"left": [pick(draw, *ids)], "right": [pick(draw, *ids)]}]
-    if tasks and chance(draw, 95 if "quota" in tight else 10):
-        rules["quotas"] = _draw_quotas(draw, tasks)
+    if ids and chance(rng, 15):
+        rules["anti_affinity"] = [{"left": [pick(rng, *ids)], "right": [pick(rng, *ids)]}]
+    if tasks and chance(rng, 95 if "quota" in tight else 10):
+        rules["quotas"] = _draw_quotas(rng, tasks)
         units = {q["unit"] for q in rules["quotas"]}
         if "gpu_share" in units and not all("measured_sms" in p for p in pools):
             # Where shares count, each percentage is a knob of its own: with several tasks on a GPU
@@ -210,23 +209,21 @@ def _draw_rules(
     return rules
 
 
-def _draw_quotas(draw: DrawFn, tasks: Sequence[Spec]) -> list[Spec]:
+def _draw_quotas(rng: Random, tasks: Sequence[Spec]) -> list[Spec]:
     """Draw quotas for some tenants, mostly a maximum below what the tenant asks for."""
     quotas: list[Spec] = []
     for tenant in sorted({t["tenant"] for t in tasks}):
         asked = sum(t["count"] for t in tasks if t["tenant"] == tenant)
         for unit, likely in (("tasks", 70), ("gpu_share", 35)):
-            if not chance(draw, likely):
+            if not chance(rng, likely):
                 continue
             quota: Spec = {"tenant": tenant, "unit": unit}
-            if not chance(draw, 15):
-                few = (asked - 1, asked - 1, 0, asked)
+            if not chance(rng, 15):
+                few = (asked - 1, asked - 1, 1, 0) if asked > 1 else (0, 1)
                 limits = few if unit == "tasks" else (0.25, 0.5, 0.33, 1.0)
-                quota["maximum"] = pick(draw, *limits)
-            if "maximum" not in quota or chance(draw, 5):
-                quota["minimum"] = (
-                    pick(draw, 1, asked) if unit == "tasks" else pick(draw, 0.1, 0.55)
-                )
+                quota["maximum"] = pick(rng, *limits)
+            if "maximum" not in quota or chance(rng, 5):
+                quota["minimum"] = pick(rng, 1, asked) if unit == "tasks" else pick(rng, 0.1, 0.55)
             if quota.get("minimum", 0) <= quota.get("maximum", 100):
                 quotas.append(quota)
     return quotas

@@ -8,16 +8,19 @@ from colocate.testing._free import gpus_of
 from colocate.testing._parts import Spec, pick
 
 if TYPE_CHECKING:
-    from hypothesis.strategies import DrawFn
+    from random import Random
 
-__all__ = ["draw_pigeonhole"]
+__all__ = ["EXTRA", "draw_pigeonhole"]
+
+EXTRA = "extra"
+"""With this begins the name of everything that is added."""
 
 _NEIGHBOURS_AT_MOST = 6
 
 
-def draw_pigeonhole(draw: DrawFn, spec: Spec) -> Spec:
+def draw_pigeonhole(rng: Random, spec: Spec) -> Spec:
     """Add one demand that no plan can meet."""
-    pick(draw, *_PIGEONHOLES)(spec)
+    pick(rng, *_PIGEONHOLES)(spec)
     return spec
 
 

@@ -30,7 +30,7 @@ from typing import Any
 
 __all__ = ["COLUMNS", "Block", "Mismatch", "blocks", "matches", "run_page"]
 
-COLUMNS = 90
+COLUMNS = 96
 """Width of the terminal that the examples are printed for."""
 
 _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.S | re.M)
@@ -224,7 +224,8 @@ def _split(words: list[str]) -> Iterator[list[str]]:
 def _colocate(arguments: list[str], data: str) -> tuple[int, str, str]:
     from colocate.cli.main import run
 
-    out, err = io.StringIO(), io.StringIO()
+    # Streams with an encoding, as a terminal has: the bars use characters that need one.
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
     before = sys.stdin
     sys.stdin = io.TextIOWrapper(io.BytesIO(data.encode()), encoding="utf-8")
     try:
@@ -232,7 +233,13 @@ def _colocate(arguments: list[str], data: str) -> tuple[int, str, str]:
             code = run(arguments)
     finally:
         sys.stdin = before
-    return int(code), out.getvalue(), err.getvalue()
+    return int(code), _written(out), _written(err)
+
+
+def _written(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    stream.seek(0)
+    return stream.read()
 
 
 def _python(arguments: list[str], data: str, root: Path) -> tuple[int, str, str]:

@@ -175,6 +175,17 @@ def test_a_terminal_without_unicode(command: Any, solved: Path) -> None:
     assert "####" in done.out
 
 
+def test_text_beyond_the_terminals_alphabet(command: Any, quickstart: Path, tmp_path: Path) -> None:
+    text = quickstart.read_text(encoding="utf-8").replace(
+        '"description": "', '"description": "\u00e9\u4e2d '
+    )
+    file = tmp_path / "instance.json"
+    file.write_text(text, encoding="utf-8")
+    done = command("show", file, PYTHONIOENCODING="ascii")
+    assert done.code == 0
+    assert "?? " in done.out
+
+
 def test_no_colours_in_a_pipe_and_none_on_request(command: Any, solved: Path) -> None:
     assert "\x1b" not in command("show", solved).out
     coloured = command("show", solved, FORCE_COLOR="1").out

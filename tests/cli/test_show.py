@@ -182,6 +182,12 @@ def test_markup_in_text_is_only_text(
         assert MARKUP in done.out
 
 
+def test_consoles_read_no_markup() -> None:
+    stream = io.StringIO()
+    console(stream).print(MARKUP)
+    assert stream.getvalue() == MARKUP + "\n"
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=100))
 @example(NASTY)
 @settings(max_examples=15)

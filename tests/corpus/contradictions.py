@@ -27,7 +27,7 @@ REFERENCES: list[Row] = [
         "a service without its profile",
         {"services[1].profile": "gpt"},
         "$.services[1].profile",
-        "service 's1' refers to profile 'gpt', which is not in the instance (known: bert, vgg)",
+        "service 's1' refers to profile 'gpt'",
     ),
     ("a task without its profile", {"tasks[0].profile": "gpt"}, "$.tasks[0].profile", "'gpt'"),
     (
@@ -111,24 +111,24 @@ REFERENCES: list[Row] = [
     ("locked beyond", {"rules.locked[0].gpus": "4"}, "$.rules.locked[0].gpus", "which has 0-3"),
     ("current nowhere", {"current[0].pool": "zz"}, "$.current[0].pool", "'zz'"),
     ("current on one GPU twice", {"current": [GROUP, GROUP]}, "$.current", "named twice"),
-    ("locked, but nothing runs", {"current": DROP}, "$.rules", "there is no `current`"),
+    ("locked, but nothing runs", {"current": DROP}, "$.rules", "`current`"),
     (
         "a price for moves, but nothing runs",
         {"current": DROP, "rules.locked": []},
         "$.rules",
-        "there is no `current`",
+        "`current`",
     ),
     (
         "a quota for nobody",
         {"rules.quotas[0].tenant": "zoe"},
         "$.rules.quotas[0].tenant",
-        "tenant 'zoe', who has no training task",
+        "'zoe'",
     ),
     (
         "apart from nobody",
         {"rules.anti_affinity[0].left": ["s0", "s9"]},
         "$.rules.anti_affinity[0].left[1]",
-        "'s9', which is neither a service nor a task",
+        "'s9'",
     ),
     (
         "apart from a row beyond the table",
@@ -300,7 +300,7 @@ MEASURED: list[Row] = [
         "one slowdown twice",
         {"interference.pairs": [PAIR, PAIR]},
         "$.interference",
-        "pairs[1] repeats victim 'bert', neighbour 'vgg' on 'A100'",
+        "pairs[1] repeats 'bert'",
     ),
     (
         "minimum above maximum",

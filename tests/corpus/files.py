@@ -66,7 +66,8 @@ def file_cases(folder: Path) -> Iterator[FileCase]:
         here = Path.cwd()
         os.chdir(path.parent)
         try:
-            socket.socket(socket.AF_UNIX).bind(path.name)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(path.name)
         finally:
             os.chdir(here)
 
@@ -92,7 +93,7 @@ def _profile_file_cases(folder: Path) -> Iterator[FileCase]:
     bare = {k: v for k, v in INSTANCE.items() if k not in ("profiles", "interference")}
 
     def instance(name: str, *files: Any, **fields: Any) -> Path:
-        path = inside / f"{name}.json"
+        path = inside / f"case-{name}.json"
         path.write_text(json.dumps({**bare, **fields, "profile_files": list(files)}))
         return path
 

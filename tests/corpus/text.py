@@ -140,11 +140,20 @@ KEYS: list[Row] = [
 
 
 def _versions() -> Iterator[Row]:
-    for version in ("colocate/instance/v2", "colocate/plan/v1", "colocate", "v1", "", 1, None, []):
-        changed: dict[Any, Any] = {("schema",): version}
+    versions: list[Any] = [
+        "colocate/instance/v2",
+        "colocate/plan/v1",
+        "colocate",
+        "v1",
+        "",
+        1,
+        None,
+        [],
+    ]
+    for version in versions:
         yield (
             f"version {version!r}",
-            damaged("instance", changed),
+            damaged("instance", {("schema",): version}),
             "$.schema",
             "'schema' must be 'colocate/instance/v1'",
         )

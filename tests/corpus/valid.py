@@ -126,7 +126,7 @@ INTERFERENCE: dict[str, Any] = {
 INSTANCE: dict[str, Any] = {
     "schema": "colocate/instance/v1",
     "name": "base",
-    "description": "A valid instance that uses every field.\n",
+    "description": "A valid instance that uses every field.",
     "slo_model": {"name": "fill", "params": {"rho_max": 0.9}},
     "confidence": 0.5,
     "objective": {"name": "throughput", "params": {}},

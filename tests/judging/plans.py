@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from colocate.instance import Instance, Service, Task
 from colocate.placement import (
     PlacedService,
@@ -67,7 +69,7 @@ def hand_made(
     for s in instance.iter_services():
         left = sorted(set(range(s.replicas)) - set(total.replicas.get(s.id, ())))
         if left:
-            text = format_ids(left)
+            text = format_ids(np.array(left))
             missing.append(MissingReplicas(service=s.id, replicas=text, reason="outbid"))
     unplaced, n_placed, progress = [], 0, 0.0
     for t in instance.iter_tasks():
@@ -76,7 +78,9 @@ def hand_made(
         progress += sum(placed.values()) * t.gang_size / (reference_rate(instance, t) or 1.0)
         left = sorted(set(range(t.count)) - set(placed))
         if left:
-            unplaced.append(UnplacedTasks(task=t.id, ids=format_ids(left), reason="outbid"))
+            unplaced.append(
+                UnplacedTasks(task=t.id, ids=format_ids(np.array(left)), reason="outbid")
+            )
     return Plan(
         instance_name=instance.name,
         instance_sha256=instance.sha256,
@@ -188,9 +192,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
         rates.update(dict.fromkeys(ids_of(ids).tolist(), seen.rate))
     total.used += count_ids(on.gpus)
     total.shared += count_ids(on.gpus) * (len(names) > 1)
-    return PlacementGroup(
-        pool=on.pool, gpus=on.gpus, services=tuple(services), tasks=tuple(tasks)
-    )
+    return PlacementGroup(pool=on.pool, gpus=on.gpus, services=tuple(services), tasks=tuple(tasks))
 
 
 @dataclass(frozen=True)

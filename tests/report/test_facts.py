@@ -78,6 +78,38 @@ def test_slack_is_that_of_the_worst_replica(plan: Plan, name: str) -> None:
         assert (row.used or 0) <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_the_slowest_replica_counts_wherever_it_stands(order: tuple[int, ...]) -> None:
+    found = solve(datasets.get("single-pair")).plan
+    assert found is not None
+    (group,) = found.placements
+    (service,) = group.services
+    assert service.predicted is not None
+    made = [
+        group.model_copy(
+            update={
+                "gpus": str(i),
+                "tasks": (),
+                "services": (
+                    service.model_copy(
+                        update={
+                            "batch": 10 + i,
+                            "predicted": service.predicted.model_copy(
+                                update={"latency_ms": 10.0 + i, "latency_hi_ms": 20.0 + i}
+                            ),
+                        }
+                    ),
+                ),
+            }
+        )
+        for i in order
+    ]
+    (row,) = facts.service_rows(found.model_copy(update={"placements": tuple(made)}))
+    assert (row.latency_ms, row.latency_hi_ms) == (12.0, 22.0)
+    assert row.batch == facts.Range(10, 12)
+    assert row.placed == 3
+
+
 def test_coverage_counts_everything_by_its_weakest(plan: Plan) -> None:
     counts = facts.coverage(facts.gpu_rows(plan))
     expected: dict[str, int] = dict.fromkeys(facts.GRADES, 0)

@@ -171,6 +171,11 @@ def test_operating_points_lie_in_their_panels(instance: Instance, plan: Plan) ->
         for c in circles:
             assert 40 <= float(c.attrib["cx"]) <= 236
             assert 8 <= float(c.attrib["cy"]) <= 126
+    found = {round(float(c.attrib["cx"])) for c in curves.iter(f"{SVG}circle")}
+    (sm_count,) = {p.sm_count for p in instance.gpu_pools}
+    sms = {s.sms for g in plan.placements for s in g.services}
+    sms |= {t.sms for g in plan.placements for t in g.tasks}
+    assert {round(40 + 196 * n / sm_count) for n in sms} <= found
 
 
 def test_an_empty_plan(instance: Instance, plan: Plan) -> None:

@@ -1,0 +1,170 @@
+"""The bound of a certificate from the formulation: every GPU, set and knob in plain loops."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.plan import Certificate
+from colocate.runs import ids_of
+from colocate.testing._plain_model import (
+    Setting,
+    Workload,
+    may_share,
+    reference_rate,
+    settings_of,
+    workloads_of,
+)
+
+
+class PlainBound:
+    """Prices of one certificate, held against one instance."""
+
+    def __init__(self, instance: Instance, certificate: Certificate) -> None:
+        self.instance = instance
+        self.sigma = {p.id: p.price for p in certificate.services}
+        for s in instance.iter_services():
+            if not s.required:
+                self.sigma[s.id] = max(0.0, self.sigma.get(s.id, 0.0))
+        self.pi = {p.id: max(0.0, p.price) for p in certificate.tasks}
+        self.levels = {
+            t.id: sorted((x.rate, x.price) for x in certificate.levels if x.task == t.id)
+            for t in instance.iter_tasks()
+        }
+        self.quota: dict[tuple[str, str], float] = {}
+        self.quota_worth = 0.0
+        for quota in instance.rules.quotas:
+            for p in certificate.quotas:
+                limit = getattr(quota, p.side)
+                if (p.tenant, p.unit) == (quota.tenant, quota.unit) and limit is not None:
+                    sign = 1 if p.side == "maximum" else -1
+                    kappa = sign * max(0.0, p.price)
+                    key = quota.tenant, quota.unit
+                    self.quota[key] = self.quota.get(key, 0.0) + kappa
+                    self.quota_worth += kappa * limit
+        self.columns_priced = 0
+
+    def value(self, task: Task, rate: float) -> float:
+        """V_t(r)."""
+        if self.instance.objective.name == "throughput":
+            return task.weight * task.gang_size * rate / reference_rate(self.instance, task)
+        unplaced_s = self.instance.objective.params["unplaced_s"]
+        assert isinstance(unplaced_s, float | int)
+        return task.weight * (unplaced_s - task.batch / rate)
+
+    def omega(self, task: Task) -> float:
+        """What one gang is worth beyond what it pays its workers."""
+        best, running = 0.0, -math.inf
+        for rate, price in self.levels[task.id]:
+            running = max(running, price)
+            surplus = self.value(task, rate) - task.gang_size * running
+            best = max(best, surplus - self.quota.get((task.tenant, "tasks"), 0.0))
+        return best
+
+    def eta(self, task: Task, rate: float) -> float:
+        """What a gang pays a worker."""
+        reached = [price for level, price in self.levels[task.id] if level <= rate]
+        beyond = self.value(task, rate) - self.quota.get((task.tenant, "tasks"), 0.0)
+        return max([*reached, (beyond - self.omega(task)) / task.gang_size])
+
+    def bound(self) -> float:
+        """Return the bound in the objective's own sense; nan when some GPU cannot be filled."""
+        total = self.quota_worth
+        for s in self.instance.iter_services():
+            total += s.replicas * (self.sigma.get(s.id, 0.0) - (s.missing_price or 0.0))
+        for t in self.instance.iter_tasks():
+            if self.instance.objective.name != "throughput":
+                unplaced_s = self.instance.objective.params["unplaced_s"]
+                assert isinstance(unplaced_s, float | int)
+                total -= t.count * t.weight * unplaced_s
+            if t.gang_size == 1:
+                total += t.count * self.pi.get(t.id, 0.0)
+            else:
+                total += t.count * self.omega(t)
+        known: dict[tuple[str, frozenset[str]], float] = {}
+        for pool in self.instance.gpu_pools:
+            for gpu in range(pool.first, pool.first + pool.size):
+                if pool.schedulable:
+                    pins = frozenset(self.pinned_to(pool.id, gpu))
+                    if (pool.id, pins) not in known:
+                        known[pool.id, pins] = self.best_column(pool, pins)
+                    total += known[pool.id, pins]
+        if not math.isfinite(total):
+            return math.nan
+        return total if self.instance.objective.name == "throughput" else -total
+
+    def pinned_to(self, pool: str, gpu: int) -> Iterator[str]:
+        """Yield the services pinned to a GPU."""
+        for s in self.instance.services:
+            for ref in s.pinned or ():
+                if ref.pool == pool and gpu in ids_of(ref.gpus):
+                    yield s.id
+
+    def best_column(self, pool: GpuPool, pins: frozenset[str]) -> float:
+        """Return the best reduced value of a column on a GPU."""
+        instance, rules = self.instance, self.instance.rules
+        entries = [
+            w
+            for w in workloads_of(instance)
+            if not (isinstance(w.entry, Service) and w.entry.pinned) or w.id in pins
+        ]
+        musts = {s.id for s in instance.services if s.id in pins and s.required}
+        best = -math.inf if musts else 0.0
+        for n in range(1, rules.services_per_gpu + rules.tasks_per_gpu + 1):
+            for company in itertools.combinations_with_replacement(entries, n):
+                if not may_share(instance, pool, company) or not musts <= {w.id for w in company}:
+                    continue
+                if any(
+                    company.count(w)
+                    > (
+                        1
+                        if w.id in pins
+                        else w.entry.replicas
+                        if isinstance(w.entry, Service)
+                        else w.entry.count
+                    )
+                    for w in company
+                ):
+                    continue
+                best = max(best, self.best_knobs(pool, company))
+        return best
+
+    def best_knobs(self, pool: GpuPool, company: tuple[Workload, ...]) -> float:
+        """Return the best reduced value of one set of workloads."""
+        # (memory, multiprocessors) -> best worth so far: one workload after the other.
+        state: dict[tuple[float, int], float] = {(0.0, 0): 0.0}
+        room = pool.memory_gib - pool.reserve_gib
+        room += 1e-9 * max(1.0, room)
+        for i, workload in enumerate(company):
+            choices: dict[tuple[float, int], float] = {}
+            for setting in settings_of(
+                instance := self.instance, pool, workload, company[:i] + company[i + 1 :]
+            ):
+                assert instance is self.instance
+                key = setting.memory_gib, setting.knob.taken
+                choices[key] = max(choices.get(key, -math.inf), self.worth(workload, setting))
+            grown: dict[tuple[float, int], float] = {}
+            for (gib, sms), worth in state.items():
+                for (more_gib, more_sms), more in choices.items():
+                    self.columns_priced += 1
+                    if gib + more_gib <= room and sms + more_sms <= pool.sm_count:
+                        key = gib + more_gib, sms + more_sms
+                        grown[key] = max(grown.get(key, -math.inf), worth + more)
+            state = grown
+        return max(state.values(), default=-math.inf)
+
+    def worth(self, workload: Workload, setting: Setting) -> float:
+        """Return the reduced value of one workload at one setting."""
+        entry = workload.entry
+        if isinstance(entry, Service):
+            return (entry.missing_price or 0.0) - self.sigma.get(entry.id, 0.0)
+        if entry.gang_size == 1:
+            found = self.value(entry, setting.rate) - self.pi.get(entry.id, 0.0)
+            found -= self.quota.get((entry.tenant, "tasks"), 0.0)
+        else:
+            found = self.eta(entry, setting.rate)
+        price = self.quota.get((entry.tenant, "gpu_share"), 0.0)
+        # The percentages of a knob give and take the same; the price decides between them.
+        return found - min(price * setting.knob.first, price * setting.knob.last) / 100

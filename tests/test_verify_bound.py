@@ -1,0 +1,160 @@
+"""The bound of a certificate: equal to the formulation's in plain loops, and never beaten."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from colocate import solve
+from colocate._judge_bound import certificate_bound
+from colocate._judge_findings import Findings
+from colocate.errors import ColocateError
+from colocate.instance import Instance
+from colocate.objectives.base import objective
+from colocate.plan import Certificate
+from colocate.testing.strategies import instances
+from tests.judging.plain_bound import PlainBound
+from tests.judging.toy import toy_spec
+
+
+def recomputed(instance: Instance, certificate: Certificate) -> tuple[float | None, str]:
+    """Return the judge's bound, and check that it found nothing wrong."""
+    findings = Findings()
+    found = certificate_bound(instance, certificate, objective(instance.objective), findings)
+    assert findings.clean
+    return found
+
+
+@st.composite
+def certificates(draw: st.DrawFn, instance: Instance) -> Certificate:
+    """Draw any prices, of the size of what they price, of either sign."""
+    size = 3.0 if instance.objective.name == "throughput" else 30.0
+    price = st.floats(-size, size, allow_nan=False)
+    services = [s.id for s in instance.iter_services() if draw(st.booleans())]
+    tasks = [t.id for t in instance.iter_tasks() if draw(st.booleans())]
+    return Certificate.model_validate(
+        {
+            "bound": 0.0,
+            "services": [{"id": name, "price": draw(price)} for name in services],
+            "tasks": [{"id": name, "price": draw(price)} for name in tasks],
+            "levels": [
+                {"task": t.id, "rate": draw(st.floats(0, 2000)), "price": draw(price)}
+                for t in instance.iter_tasks()
+                if t.gang_size > 1
+                for _ in range(draw(st.integers(0, 3)))
+            ],
+            "quotas": [
+                {"tenant": q.tenant, "unit": q.unit, "side": side, "price": draw(price)}
+                for q in instance.rules.quotas
+                for side in ("maximum", "minimum")
+                if draw(st.booleans())
+            ],
+        }
+    )
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> tuple[Instance, Certificate]:
+    """Draw an instance with prices."""
+    instance = draw(instances())
+    return instance, draw(certificates(instance))
+
+
+@given(questions())
+def test_the_bound_is_that_of_the_formulation(question: tuple[Instance, Certificate]):
+    instance, certificate = question
+    plain = PlainBound(instance, certificate)
+    expected = plain.bound()
+    found, note = recomputed(instance, certificate)
+    if math.isnan(expected):
+        assert found is None
+        assert "pinned" in note
+    else:
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(questions())
+def test_no_plan_beats_the_bound_of_any_prices(question: tuple[Instance, Certificate]):
+    instance, certificate = question
+    try:
+        result = solve(instance, "brute_force")
+    except ColocateError:
+        assume(False)
+    found, _ = recomputed(instance, certificate)
+    if result.plan is not None:
+        assert found is not None
+        sign = 1 if result.plan.objective.sense == "max" else -1
+        assert sign * result.plan.objective.value <= sign * found + 1e-7 * max(1, abs(found))
+
+
+def priced(spec: dict[str, Any], **fields: Any) -> float | None:
+    """Return the bound for an instance as plain data."""
+    certificate = Certificate.model_validate({"bound": 0.0, **fields})
+    return recomputed(Instance.model_validate(spec), certificate)[0]
+
+
+def one_gpu() -> dict[str, Any]:
+    """Return the toy instance with one a100 and `resnet` alone."""
+    spec = toy_spec()
+    spec["gpu_pools"] = [{**spec["gpu_pools"][0], "count": 1}]
+    spec["services"] = []
+    spec["tasks"] = [{**spec["tasks"][0], "count": 5}]
+    spec["rules"] = {"tasks_per_gpu": 2}
+    return spec
+
+
+def test_bounds_worked_out_by_hand():
+    spec = one_gpu()
+    # Alone resnet makes 1000 of 2000 samples/s at weight 2; two of them share at 1.25 times slower.
+    assert priced(spec) == pytest.approx(1.0)
+    assert priced(spec, tasks=[{"id": "resnet", "price": 0.3}]) == pytest.approx(5 * 0.3 + 0.7)
+    assert priced(spec, tasks=[{"id": "resnet", "price": -9.0}]) == pytest.approx(1.0)
+    assert priced(spec, tasks=[{"id": "resnet", "price": 9.0}]) == pytest.approx(45.0)
+    spec["rules"]["quotas"] = [{"tenant": "vision", "unit": "gpu_share", "maximum": 0.5}]
+    price = {"tenant": "vision", "unit": "gpu_share", "side": "maximum", "price": 1.0}
+    assert priced(spec, quotas=[price]) == pytest.approx(0.5)
+    assert priced(spec, quotas=[{**price, "side": "minimum"}]) == pytest.approx(1.0)
+
+
+def test_a_worker_more_than_there_are_is_not_priced():
+    spec = one_gpu()
+    spec["interference"]["default_slowdown"] = 0.5
+    assert priced(spec) == pytest.approx(2.0)
+    spec["tasks"][0]["count"] = 1
+    assert priced(spec) == pytest.approx(1.0)
+
+
+def test_entries_that_differ_in_their_price_alone_do_not_hide_each_other():
+    """The best pair is two different entries, one of each."""
+    spec = one_gpu()
+    spec["interference"]["default_slowdown"] = 0.5
+    spec["tasks"] = [{**spec["tasks"][0], "id": f"t{i}", "count": 1} for i in range(4)]
+    prices = [{"id": f"t{i}", "price": p} for i, p in enumerate([0.9, 0.1, 0.5, 0.2])]
+    assert priced(spec, tasks=prices) == pytest.approx(1.7 + 2.0 - 0.1 - 0.2)
+
+
+def test_a_gpu_that_cannot_hold_what_is_pinned_to_it_has_no_bound():
+    spec = toy_spec()
+    spec["services"][0]["pinned"] = [{"pool": "a100", "gpus": "0-2"}]
+    assert priced(spec) is not None
+    spec["services"][0]["slo_ms"] = 41.0
+    certificate = Certificate(bound=0.0)
+    found, note = recomputed(Instance.model_validate(spec), certificate)
+    assert found is None
+    assert "pinned" in note
+
+
+def test_prices_that_prove_nothing_finite():
+    spec = one_gpu()
+    spec["tasks"][0]["weight"] = 1e15
+    spec["profiles"][1]["curve"]["batches"][0]["points"][0]["rate"] = 1e15
+    spec["profiles"][1]["curve"]["batches"][0]["points"][1]["rate"] = 1e-300
+    spec["profiles"][4]["curve"]["batches"][0]["points"][0]["rate"] = 1e-300
+    spec["profiles"][4]["curve"]["batches"][0]["points"][1]["rate"] = 1e-300
+    found, note = recomputed(Instance.model_validate(spec), Certificate(bound=0.0))
+    assert found is None
+    assert "no finite bound" in note
