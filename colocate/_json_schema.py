@@ -60,6 +60,10 @@ def _schema(kind: Kind) -> dict[str, Any]:
     # In Python the version is implied by the class; a file must state it.
     made["required"] = ["schema", *(k for k in made.get("required", []) if k != "schema")]
     made["properties"]["schema"].pop("default", None)
+    for definition in made.get("$defs", {}).values():
+        if "family" in definition.get("properties", {}):
+            # Which alternative it is: in Python the class says so, in a file nothing else does.
+            definition["required"] = ["family", *definition.get("required", [])]
     if kind == "instance":
         made["properties"]["profile_files"] = dict(PROFILE_FILES)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}

@@ -25,6 +25,7 @@ from colocate.predict import Predictor
 from colocate.problem import Problem
 from colocate.reasons import Why, why_service, why_task
 from colocate.runs import format_ids
+from colocate.task_facts import facts_at
 
 __all__ = ["expand"]
 
@@ -54,8 +55,10 @@ def expand(
     level = columns.level[slots.workload]
     placed_replicas = _deal(classes.services, ~is_task, cls, entry, number)
     placed_tasks = _deal(classes.tasks, is_task & (level < 0), cls, entry, number)
-    placed_tasks += _deal_gangs(problem, slots, level, gangs, entry, number)
-    groups = _groups(problem, pool, ordinal, column, slots, entry, number)
+    predictor = Predictor(problem)
+    formed = _deal_gangs(problem, predictor, slots, level, gangs, entry, number)
+    placed_tasks += formed.placed
+    groups = _groups(problem, predictor, pool, ordinal, column, slots, entry, number)
     unplaced = _unplaced(problem, placed_tasks)
     missing = _missing(problem, placed_replicas)
     instance = problem.source.instance
@@ -67,7 +70,7 @@ def expand(
         objective=ObjectiveValue(
             name=instance.objective.name,
             sense="max" if problem.sign > 0 else "min",
-            value=problem.objective_of(problem.value_of(counts, gangs)),
+            value=problem.objective_of(float(columns.value @ counts) + formed.value),
         ),
         placements=groups,
         missing=missing,
@@ -79,7 +82,7 @@ def expand(
             replicas_missing=int(classes.services.entry_count.sum() - placed_replicas.sum()),
             tasks_placed=int(placed_tasks.sum()),
             tasks_unplaced=int(classes.tasks.entry_count.sum() - placed_tasks.sum()),
-            normalised_throughput=_throughput(problem, counts, gangs),
+            normalised_throughput=formed.normalised + _normalised(problem, predictor, counts),
         ),
         certificate=proof,
     )
@@ -136,12 +139,34 @@ def _deal(
     return placed
 
 
+@dataclass(frozen=True, slots=True)
+class _Gangs:
+    """The gangs of a plan."""
+
+    placed: Ints
+    """How many of each task entry."""
+    value: float
+    """Their worth in maximised form, at the rate that their slowest worker really has.
+
+    A solver may have placed a gang at a lower level than it reaches.
+    """
+    normalised: float
+    """Their normalised rates, over all workers."""
+
+
 def _deal_gangs(
-    problem: Problem, slots: _Slots, level: Ints, gangs: Ints, entry: Ints, number: Ints
-) -> Ints:
+    problem: Problem,
+    predictor: Predictor,
+    slots: _Slots,
+    level: Ints,
+    gangs: Ints,
+    entry: Ints,
+    number: Ints,
+) -> _Gangs:
     """Form whole gangs of the workers at each level, no two of one gang on one GPU."""
-    tasks = problem.source.classes.tasks
+    tasks, source = problem.source.classes.tasks, problem.source
     placed = np.zeros(tasks.entry_class.size, dtype=np.int64)
+    value = normalised = 0.0
     formed = np.zeros(tasks.size, dtype=np.int64)
     for at in np.flatnonzero(gangs):
         cls, n = int(problem.levels.task[at]), int(gangs[at])
@@ -160,11 +185,17 @@ def _deal_gangs(
         number[mine] = (individual - before[which]) * size + member
         formed[cls] += n
         np.add.at(placed, entry[mine[member == 0]], 1)
-    return placed
+        slowest = np.full(n, np.inf)
+        np.minimum.at(slowest, gang, predictor.rates(slots.workload[mine]))
+        facts = facts_at(source.facts, np.full(n, cls))
+        value += float(source.objective.placed_value(facts, slowest).sum())
+        normalised += size * float((slowest / facts.reference_rate).sum())
+    return _Gangs(placed, value, normalised)
 
 
 def _groups(
     problem: Problem,
+    predictor: Predictor,
     pool: Ints,
     ordinal: Ints,
     column: Ints,
@@ -182,7 +213,6 @@ def _groups(
     order = np.lexsort(tuple(reversed(key.T)))
     ordered = key[order]
     breaks = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
-    predictor = Predictor(problem)
     names = [p.id for p in problem.source.instance.gpu_pools]
     found = []
     for members in np.split(order, breaks):
@@ -256,11 +286,10 @@ def _missing(problem: Problem, placed: Ints) -> tuple[MissingReplicas, ...]:
     return tuple(sorted(found, key=lambda m: m.service))
 
 
-def _throughput(problem: Problem, counts: Ints, gangs: Ints) -> float:
-    """Return the sum of normalised rates of all workers, a gang's at its level."""
-    columns, levels = problem.columns, problem.levels
+def _normalised(problem: Problem, predictor: Predictor, counts: Ints) -> float:
+    """Return the sum of normalised rates of all single tasks."""
+    columns = problem.columns
     reference = np.asarray(problem.source.facts.reference_rate)
-    total = float((gangs * problem.gang_size[levels.task]) @ (levels.rate / reference[levels.task]))
     single = np.flatnonzero(columns.is_task & (columns.level < 0) & (counts[columns.owner] > 0))
-    rate = Predictor(problem).rates(single)
-    return total + float(counts[columns.owner[single]] @ (rate / reference[columns.cls[single]]))
+    rates = predictor.rates(single) / reference[columns.cls[single]]
+    return float(counts[columns.owner[single]] @ rates)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from colocate._instance_checks import check_instance
+from colocate._instance_order import canonical_order
 from colocate.placement import PlacementGroup
 from colocate.profile import Batch, Interference, Profile
 from colocate.runs import Runs
@@ -312,24 +313,7 @@ class Instance(Frozen):
     @model_validator(mode="after")
     def _check(self) -> Self:
         check_instance(self)
-        for name, key in _CANONICAL.items():
-            if getattr(self, name) is None:
-                continue
-            self.__dict__[name] = tuple(sorted(getattr(self, name), key=key))
-        self.__dict__["rules"] = self.rules.model_copy(
-            update={
-                "quotas": tuple(sorted(self.rules.quotas, key=lambda q: (q.tenant, q.unit))),
-                "anti_affinity": tuple(
-                    sorted(
-                        (
-                            AntiAffinity(left=tuple(sorted(a.left)), right=tuple(sorted(a.right)))
-                            for a in self.rules.anti_affinity
-                        ),
-                        key=lambda a: (a.left, a.right),
-                    )
-                ),
-            }
-        )
+        self.__dict__.update(canonical_order(self))
         return self
 
     # -- reading -------------------------------------------------------------------------------
@@ -441,16 +425,6 @@ class Instance(Frozen):
             task_table=table_from_columns(TaskTable, tasks, _VARYING_TASK),
             **rest,
         )
-
-
-_CANONICAL: dict[str, Any] = {
-    "gpu_pools": lambda p: p.id,
-    "services": lambda s: s.id,
-    "tasks": lambda t: t.id,
-    "current": lambda g: (g.pool, int(g.gpus.split(",")[0].split("-")[0])),
-    "profiles": lambda p: (p.workload, p.gpu_type),
-    "constraints": lambda c: (c.name, repr(sorted(c.params.items()))),
-}
 
 
 def _entry_name(

@@ -55,12 +55,13 @@ class Predictor:
     def rates(self, workloads: Ints) -> Floats:
         """Return the mean rates of workloads, by their index in the columns' flat arrays."""
         columns = self.problem.columns
-        owner = columns.owner[workloads]
-        found = np.empty(workloads.size)
-        for i, (w, c) in enumerate(zip(workloads.tolist(), owner.tolist(), strict=True)):
+        distinct, where = np.unique(workloads, return_inverse=True)
+        owner = np.searchsorted(columns.start, distinct, side="right") - 1
+        found = np.empty(distinct.size)
+        for i, (w, c) in enumerate(zip(distinct.tolist(), owner.tolist(), strict=True)):
             alone = self._alone(c, w)[0]
             found[i] = alone / self._in_company(c)[0][w - int(columns.start[c])]
-        return found
+        return found[where.reshape(-1)]
 
     def _alone(self, column: int, w: int) -> tuple[float, float, float, Evidence]:
         """Return rate, rate bound, memory and evidence of a workload without its company."""

@@ -97,7 +97,10 @@ class Component(Frozen):
 
     name: Id
     """The registered name, such as `throughput` or `fill`."""
-    params: dict[Id, bool | int | float | str | None] = Field(default_factory=dict)
+    params: Annotated[
+        dict[Id, bool | int | float | str | None],
+        AfterValidator(lambda params: dict(sorted(params.items()))),
+    ] = Field(default_factory=dict)
     """Its parameters; each component's page lists them."""
 
 

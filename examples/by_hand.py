@@ -12,19 +12,23 @@ def main() -> int:
     """Solve `by_hand.json` and print one line for each workload."""
     instance = co.load_instance(Path(__file__).resolve().with_name("by_hand.json"))
     result = co.solve(instance)
-    print(result.summary())
     if result.plan is None:
-        print(result.termination.detail)
+        print(f"no plan: {result.termination.reason.value}; {result.termination.detail}")
         return 1
+    print(f"{result.termination.reason.value}, worth {result.objective:.3f}")
     for placement in result.plan.iter_placements():
         gpu = f"{placement.pool}/{placement.gpu}"
         for _, s in placement.services:
             slo_ms = instance.service(s.service).slo_ms
             used = s.predicted.latency_hi_ms / slo_ms
-            print(f"{gpu}  {s.service:8} batch {s.batch:4}  {s.share_pct:3} %  {used:.0%} of its SLO")
+            print(
+                f"{gpu}  {s.service:8} batch {s.batch:4}  {s.share_pct:3} %  {used:.0%} of its SLO"
+            )
         for _, t in placement.tasks:
             speed = t.predicted.normalised_rate
-            print(f"{gpu}  {t.task:8} batch {t.batch:4}  {t.share_pct:3} %  {speed:.0%} of full speed")
+            print(
+                f"{gpu}  {t.task:8} batch {t.batch:4}  {t.share_pct:3} %  {speed:.0%} of full speed"
+            )
     for left_out in result.plan.unplaced:
         print(f"left out: {left_out.task} {left_out.ids} ({left_out.reason})")
     return 0

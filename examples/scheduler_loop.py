@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import colocate as co
+from colocate.io import build_instance
+from colocate.plan import Placement
 
 HERE = Path(__file__).resolve().parent
 
 
 def question(waiting: dict[str, int]) -> co.Instance:
-    """Return the cluster as it is, with so many tasks of each kind."""
-    base = co.load_instance(HERE / "by_hand.json")
-    tasks = [t.model_copy(update={"count": n}) for t in base.tasks if (n := waiting.get(t.id, 0))]
-    # Built anew rather than copied, so that everything is checked again.
-    return co.Instance(**{**dict(base), "schema": "colocate/instance/v1", "tasks": tuple(tasks)})
+    """Return the cluster as it is, with so many tasks of each kind waiting or running."""
+    data = json.loads((HERE / "by_hand.json").read_text(encoding="utf-8"))
+    data["tasks"] = [t | {"count": waiting[t["id"]]} for t in data["tasks"] if waiting.get(t["id"])]
+    # A quota is for somebody who has tasks; a stale one would be refused as a likely mistake.
+    owners = {t["tenant"] for t in data["tasks"]}
+    data["rules"]["quotas"] = [q for q in data["rules"]["quotas"] if q["tenant"] in owners]
+    return build_instance(data)
 
 
-def environment(placement: co.plan.Placement) -> list[str]:
+def environment(placement: Placement) -> list[str]:
     """Return what each process on a GPU is to be started with."""
     held = [(s.service, replica, s) for replica, s in placement.services]
     held += [(t.task, worker, t) for worker, t in placement.tasks]
@@ -34,7 +39,7 @@ def main() -> int:
     before: co.Plan | None = None
     for waiting in ({"vision": 1}, {"vision": 1, "ranking": 2}, {"ranking": 2}):
         result = co.solve(question(waiting), limits=co.Limits(time_s=5))
-        print(f"waiting {waiting}: {result.summary()}")
+        print(f"waiting {waiting}: {result.termination.reason.value}")
         if result.plan is None:
             print(f"  nothing changes: {result.termination.detail}")
             continue

@@ -244,7 +244,7 @@ class _Search:
                 f"({self.problem.columns.size} columns, {int(self.problem.gpu_count.sum())} GPUs)",
                 advice="use another solver for an instance of this size.",
             )
-        if self.nodes % CHECK_EVERY == 0:
+        if self.nodes % CHECK_EVERY == 1:
             self.limit = self.clock.hit()
         if self.limit is not Limit.NONE:
             return

@@ -148,11 +148,11 @@ class _Improvement:
             self._offer(source, content)
         steps = 0
         while self.heap:
-            steps += 1
             if steps % CHECK_EVERY == 0:
                 limit = clock.hit()
                 if limit is not Limit.NONE:
                     return limit
+            steps += 1
             gain, _, _, what = heapq.heappop(self.heap)
             if isinstance(what, Change):
                 self._make(Counter({what: 1}), None)

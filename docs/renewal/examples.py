@@ -33,7 +33,9 @@ __all__ = ["COLUMNS", "Block", "Mismatch", "blocks", "matches", "run_page"]
 COLUMNS = 96
 """Width of the terminal that the examples are printed for."""
 
-_FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.S | re.M)
+_FENCE = re.compile(
+    r"^(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.S | re.M
+)
 _MARK = re.compile(r"<!-- (?P<key>file|not run): (?P<value>[^\n]*?) -->\n*\Z")
 _TIME = re.compile(r"\bin [0-9]+(?:\.[0-9]+)? s\b")
 
@@ -68,7 +70,9 @@ class Mismatch:
 
     def __str__(self) -> str:
         """Return the place and both outputs."""
-        return f"line {self.line}: {self.what}\nexpected:\n{self.expected}\nprinted:\n{self.printed}"
+        return (
+            f"line {self.line}: {self.what}\nexpected:\n{self.expected}\nprinted:\n{self.printed}"
+        )
 
 
 def blocks(text: str) -> list[Block]:

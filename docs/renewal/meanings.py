@@ -22,7 +22,10 @@ FIELDS = {
     ("ErrorBound", "relative"): "Relative error: a rate may be lower, a slowdown higher, by this.",
     ("GpuPool", "id"): "Name of the pool. A GPU is called `pool/ordinal`.",
     ("GpuPool", "memory_gib"): "Device memory of one GPU.",
-    ("GpuPool", "node"): "Machine that the GPUs are in. For reading; no rule of this version uses it.",
+    (
+        "GpuPool",
+        "node",
+    ): "Machine that the GPUs are in. For reading; no rule of this version uses it.",
     ("GpuRef", "pool"): "Id of the pool.",
     ("Instance", "description"): "For readers.",
     ("Instance", "gpu_pools"): "The GPUs.",
@@ -124,7 +127,10 @@ FIELDS = {
     ("Task", "weight"): "How much it counts in the objective.",
     ("TaskPrediction", "evidence"): "The weakest evidence behind these numbers.",
     ("TaskPrediction", "memory_gib"): "All processes of the worker together.",
-    ("TaskPrediction", "rate_lo"): "The same at the instance's confidence; 0 when no bound is known.",
+    (
+        "TaskPrediction",
+        "rate_lo",
+    ): "The same at the instance's confidence; 0 when no bound is known.",
     ("TaskTable", "rows"): "Number of task entries.",
     ("Totals", "gpus_used"): "GPUs that hold something.",
     ("Totals", "replicas_missing"): "Replicas that are not placed.",

@@ -56,7 +56,7 @@ def drawn(root: Path) -> str:
 
 
 def _svg(gpus: dict[str, list[_Part]]) -> str:
-    width, height = LEFT + WIDTH + 20, TOP + STEP * len(gpus) + 8
+    width, height = LEFT + WIDTH + 20, TOP + STEP * len(gpus) - (STEP - HEIGHT) + 12
     spoken = "; ".join(
         f"{gpu}: {', '.join(f'{p.name} {p.share_pct} %' for p in parts)}"
         for gpu, parts in gpus.items()

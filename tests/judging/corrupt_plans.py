@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from colocate.instance import Instance
-from colocate.plan import Plan, Price
+from colocate.plan import MissingReplicas, Plan, Price
 from colocate.runs import count_ids, format_ids, ids_of
 from colocate.schema import Evidence
 from colocate.testing._plain_model import knobs_of
@@ -42,6 +42,20 @@ def group_with(plan: Plan, i: int, **fields: object) -> Plan:
 def without_group(plan: Plan, i: int) -> Plan:
     """Return the plan with a group left out."""
     return swap(plan, placements=plan.placements[:i] + plan.placements[i + 1 :])
+
+
+def one_gpu_less(plan: Plan, g: int) -> Plan:
+    """Return the plan without the last GPU of a group."""
+
+    def shorter(runs: str) -> str:
+        return format_ids(ids_of(runs)[:-1])
+
+    group = plan.placements[g]
+    services = [s.model_copy(update={"replicas": shorter(s.replicas)}) for s in group.services]
+    tasks = [t.model_copy(update={"workers": shorter(t.workers)}) for t in group.tasks]
+    return group_with(
+        plan, g, gpus=shorter(group.gpus), services=tuple(services), tasks=tuple(tasks)
+    )
 
 
 def placed(plan: Plan) -> Iterator[tuple[int, str, int, Any]]:
@@ -176,12 +190,10 @@ def workers_dropped(_: Instance, plan: Plan) -> Spoiled:
 
 @spoils("gang")
 def gang_member_dropped(instance: Instance, plan: Plan) -> Spoiled:
-    """The GPU with one worker of a gang is left empty, and the gang is listed as unplaced."""
+    """One GPU with a worker of a gang is left empty."""
     for g, group in enumerate(plan.placements):
-        for t in group.tasks:
-            gang = instance.task(t.task).gang_size
-            if gang > 1 and group.count % gang and len(group.tasks) == 1 and not group.services:
-                yield without_group(plan, g)
+        if any(instance.task(t.task).gang_size > 1 for t in group.tasks):
+            yield one_gpu_less(plan, g) if group.count > 1 else without_group(plan, g)
 
 
 @spoils("accounting")
@@ -192,10 +204,8 @@ def replicas_miscounted(_: Instance, plan: Plan) -> Spoiled:
         yield swap(plan, missing=(*plan.missing, m))
     for _g, kind, _i, what in placed(plan):
         if kind == "services":
-            entry = {"service": what.service, "replicas": what.replicas, "reason": "outbid"}
-            also = type(plan).model_fields["missing"]
-            assert also is not None
-            yield swap(plan, missing=(*plan.missing, _missing(**entry)))
+            also = MissingReplicas(service=what.service, replicas=what.replicas, reason="outbid")
+            yield swap(plan, missing=(*plan.missing, also))
 
 
 @spoils("accounting", "reference")
@@ -212,12 +222,6 @@ def tasks_miscounted(instance: Instance, plan: Plan) -> Spoiled:
                 yield swap(plan, unplaced=(*plan.unplaced[:i], renamed, *plan.unplaced[i + 1 :]))
 
 
-def _missing(**fields: Any) -> Any:  # an entry of the plan's list of missing replicas
-    from colocate.plan import MissingReplicas
-
-    return MissingReplicas(**fields)
-
-
 # -- knobs ----------------------------------------------------------------------------------------
 
 
@@ -229,9 +233,11 @@ def share_one_more_or_less(instance: Instance, plan: Plan) -> Spoiled:
         for share in (what.share_pct + 1, what.share_pct - 1):
             sure = next((k.sure for k in knobs_of(pool) if k.first <= share <= k.last), None)
             spoiled = swap_in(plan, g, kind, i, share_pct=share, sms=sure or what.sms)
-            if not 1 <= share <= 100:
-                yield spoiled
-            elif shares_overflow(instance, spoiled) or predicts_otherwise(instance, spoiled):
+            if (
+                not 1 <= share <= 100
+                or shares_overflow(instance, spoiled)
+                or predicts_otherwise(instance, spoiled)
+            ):
                 yield spoiled
 
 
@@ -284,7 +290,9 @@ def moved_to_a_gpu_of_another_type(instance: Instance, plan: Plan) -> Spoiled:
     for g, group in enumerate(plan.placements):
         here = instance.pool(group.pool)
         for pool in instance.gpu_pools:
-            free = [i for i in range(pool.first, pool.first + pool.size) if (pool.id, i) not in used]
+            free = [
+                i for i in range(pool.first, pool.first + pool.size) if (pool.id, i) not in used
+            ]
             if pool.gpu_type == here.gpu_type or not pool.schedulable or len(free) < group.count:
                 continue
             gpus = ",".join(map(str, free[: group.count]))
@@ -329,7 +337,9 @@ def company_left_out_of_the_prediction(instance: Instance, plan: Plan) -> Spoile
         for kind in ("services", "tasks"):
             other = "tasks" if kind == "services" else "services"
             if getattr(group, kind) and getattr(group, other):
-                alone = reworked(instance, swap(plan, placements=(group.model_copy(update={other: ()}),)))
+                alone = reworked(
+                    instance, swap(plan, placements=(group.model_copy(update={other: ()}),))
+                )
                 said = getattr(alone.placements[0], kind)
                 spoiled = group_with(plan, g, **{kind: said})
                 if predicts_otherwise(instance, spoiled):

@@ -10,6 +10,7 @@ from colocate.errors import ColocateError
 from colocate.instance import Instance
 from colocate.plan import Plan
 from tests.judging.toy import toy, toy_plan
+from tests.judging.words import changed
 
 FAMILIES = (
     *("few_types", "all_distinct", "tight_slo", "gangs", "tenants"),
@@ -26,7 +27,8 @@ def valid_plans() -> tuple[tuple[str, Instance, Plan], ...]:
         for family in FAMILIES
         for seed in range(2)
     ]
-    found = [("toy", toy(), toy_plan())]
+    roomy = changed(lambda s: s["gpu_pools"].append({**s["gpu_pools"][1], "id": "spare"}))
+    found = [("toy", toy(), toy_plan()), ("toy-roomy", roomy, toy_plan(roomy))]
     for name, instance in asked:
         for solver in ("greedy", "brute_force"):
             try:
