@@ -1,4 +1,4 @@
-"""The canonical order of an instance: what the order in a file must not change, not even the hash."""
+"""The canonical order of an instance: the order in a file changes nothing, not even the hash."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from colocate.instance import GpuPool, GpuRef, Instance, Rules, Service, ServiceTable
+    from colocate.placement import PlacementGroup
 
     Batched = TypeVar("Batched", Service, ServiceTable)
 
@@ -27,7 +28,8 @@ def canonical_order(instance: Instance) -> dict[str, Any]:
         ),
     }
     if instance.current is not None:
-        made["current"] = tuple(sorted(instance.current, key=lambda g: (g.pool, _first(g.gpus))))
+        groups = map(_group, instance.current)
+        made["current"] = tuple(sorted(groups, key=lambda g: (g.pool, _first(g.gpus))))
     return made
 
 
@@ -37,6 +39,14 @@ def _first(runs: str) -> int:
 
 def _refs(refs: tuple[GpuRef, ...]) -> tuple[GpuRef, ...]:
     return tuple(sorted(refs, key=lambda r: (r.pool, _first(r.gpus), r.gpus)))
+
+
+def _group(group: PlacementGroup) -> PlacementGroup:
+    services = tuple(sorted(group.services, key=lambda s: (s.service, _first(s.replicas))))
+    tasks = tuple(sorted(group.tasks, key=lambda t: (t.task, _first(t.workers))))
+    if services == group.services and tasks == group.tasks:
+        return group
+    return group.model_copy(update={"services": services, "tasks": tasks})
 
 
 def _pool(pool: GpuPool) -> GpuPool:
@@ -62,10 +72,12 @@ def _service(service: Service) -> Service:
 
 
 def _rules(rules: Rules) -> Rules:
-    apart = []
-    for rule in rules.anti_affinity:
-        left, right = sorted((tuple(sorted(set(rule.left))), tuple(sorted(set(rule.right)))))
-        apart.append(rule.model_copy(update={"left": left, "right": right}))
+    apart = [
+        rule.model_copy(
+            update={"left": tuple(sorted(rule.left)), "right": tuple(sorted(rule.right))}
+        )
+        for rule in rules.anti_affinity
+    ]
     return rules.model_copy(
         update={
             "quotas": tuple(sorted(rules.quotas, key=lambda q: (q.tenant, q.unit))),

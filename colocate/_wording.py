@@ -127,7 +127,7 @@ def _problems(
     left_out: Mapping[tuple[Step, ...], int],
 ) -> list[Problem]:
     """Translate, with the indices that the items had before some were left out."""
-    details = failed.errors(include_url=False)
+    details = [d for d in failed.errors(include_url=False) if not _is_echo(d)]
     by_path: dict[tuple[Step, ...], list[ErrorDetails]] = {}
     for c in _without_other_branches([_complaint(detail, value) for detail in details]):
         at = _first_index(c.steps)
@@ -138,6 +138,11 @@ def _problems(
         if steps not in left_out:
             by_path.setdefault(steps, []).append(c.detail)
     return [Problem(steps, *_words(steps, same, kind)) for steps, same in by_path.items()]
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Whether a list is called too short only because its wrong items were not counted."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def _complaint(detail: ErrorDetails, value: Any) -> _Complaint:  # noqa: ANN401 - any JSON value
@@ -196,12 +201,15 @@ def _words(steps: tuple[Step, ...], details: list[ErrorDetails], kind: Kind) -> 
             f"{name} must be one of {expected}",
             "write one of these words.",
         )
+    if detail["type"] in ("too_short", "too_long"):
+        least = detail["type"] == "too_short"
+        limit = detail["ctx"]["min_length" if least else "max_length"]
+        bound = f"at {'least' if least else 'most'} {limit}"
+        return f"{name} must hold {bound}, not {len(detail['input'])}", _advice(detail)
     shown = show_value(detail["input"])
     if detail["type"] == "value_error":
-        return (
-            detail["msg"].removeprefix("Value error, ") + f" (got {shown})",
-            "correct the values.",
-        )
+        got = "" if isinstance(detail["input"], dict | list) else f" (got {shown})"
+        return detail["msg"].removeprefix("Value error, ") + got, "correct the values."
     if steps and isinstance(steps[-1], int):
         name = f"item {steps[-1]} of {name}"
     musts = list(dict.fromkeys(_must(d) for d in details))

@@ -149,11 +149,17 @@ class InstanceBuilder:
         default: float | None = None,
         **fields: Any,  # noqa: ANN401 - fields of PairSlowdown
     ) -> Self:
-        """State by how much `neighbour` slows `victim` down on a GPU type, or the default."""
+        """State by how much `neighbour` slows `victim` down on a GPU type, or the default.
+
+        `fields` are error and evidence; with the default alone, the error is that of the default.
+        """
+        pair = {"gpu_type": gpu_type, "victim": victim, "neighbour": neighbour}
+        alone = victim is None and neighbour is None and slowdown is None
         if default is not None:
             self._interference["default_slowdown"] = default
-        if victim is not None or neighbour is not None or slowdown is not None:
-            pair = {"gpu_type": gpu_type, "victim": victim, "neighbour": neighbour}
+            if alone and "error" in fields:
+                self._interference["default_error"] = list(fields.pop("error"))
+        if not alone or fields:
             self._pairs.append({**pair, "slowdown": slowdown, **fields})
         return self
 

@@ -326,6 +326,14 @@ class Instance(Frozen):
             self._sha256 = hashlib.sha256(text.encode()).hexdigest()
         return self._sha256
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether both ask the same question; what has been cached does not matter."""
+        return isinstance(other, Instance) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        """Return a hash that goes with equality."""
+        return hash(self.sha256)
+
     @property
     def gpu_count(self) -> int:
         """Number of GPUs in all pools, schedulable or not."""

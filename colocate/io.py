@@ -47,6 +47,8 @@ __all__ = [
 
 MEMORY_PER_BYTE = 5
 """How many bytes of objects a file may make for each byte that it may have."""
+LEAST_MEMORY = 8 * 1024 * 1024
+"""What a file may always make: small files are denser than large ones."""
 MANY_ITEMS = 5000
 """Beyond this many values only the first problem of each list is looked for."""
 
@@ -142,7 +144,7 @@ def _profiles(data: bytes, label: str, max_memory: int) -> tuple[Document, Profi
 def _instance(data: bytes, label: str, folder: Path | None, max_bytes: int) -> Instance:
     from colocate.instance import Instance
 
-    max_memory = MEMORY_PER_BYTE * max_bytes
+    max_memory = max(LEAST_MEMORY, MEMORY_PER_BYTE * max_bytes)
     left = max_bytes - len(data)
     document = read_json(data, label, InstanceError, max_memory)
     del data
@@ -165,7 +167,8 @@ def _instance(data: bytes, label: str, folder: Path | None, max_bytes: int) -> I
 def _plan(data: bytes, label: str, max_bytes: int) -> Plan:
     from colocate.plan import Plan
 
-    document = read_json(data, label, PlanError, MEMORY_PER_BYTE * max_bytes)
+    max_memory = max(LEAST_MEMORY, MEMORY_PER_BYTE * max_bytes)
+    document = read_json(data, label, PlanError, max_memory)
     del data
     return _validated(Plan, "plan", document, PlanError)
 

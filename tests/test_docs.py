@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 PAGES = [Path("README.md"), *sorted(p.relative_to(ROOT) for p in DOCS.glob("*.md"))]
 NOT_RUN = {"README.md": 2, "docs/start.md": 1}
-"""How many blocks of each page are not run: they set up environments or install from the network."""
+"""How many blocks of each page are not run: they set up environments, or install from the net."""
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +91,8 @@ def test_every_script_is_shown_and_run() -> None:
         assert f"{{literalinclude}} ../examples/{script.name}\n" in page
 
 
-def test_outputs_are_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewal: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("stage")
+def test_outputs_are_compared(renewal: Any) -> None:
     page = '```python\nprint("one\\ntwo")\n```\n\n```text\none\n{}\n```\n'
     for said, right in (("two", True), ("t...", True), ("three", False), ("", False)):
         assert (not list(renewal.examples.run_page(page.format(said), "page", ROOT))) is right

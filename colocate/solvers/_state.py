@@ -61,8 +61,8 @@ class State:
         self.content = _contents(problem)
         self.larger: dict[Content, list[tuple[int, Item]]] = defaultdict(list)
         """What a content can become by one item more: (column, item)."""
-        self.smaller: dict[int, list[tuple[Content, int]]] = defaultdict(list)
-        """For each gang level: (content without the worker, column with it)."""
+        self.smaller: dict[Item, list[tuple[Content, int]]] = defaultdict(list)
+        """Where an item can be added: (content without it, column with it)."""
         self.holders: dict[Content, list[int]] = defaultdict(list)
         """Columns of this content: several where quotas count shares."""
         for c, (gpu, items) in enumerate(self.content):
@@ -72,10 +72,12 @@ class State:
                     continue
                 rest = (gpu, items[:i] + items[i + 1 :])
                 self.larger[rest].append((c, item))
-                if item[0] is Kind.WORKER and not self._twice(items, item):
-                    self.smaller[item[1]].append((rest, c))
+                if item[0] is not Kind.WORKER or not self._twice(items, item):
+                    self.smaller[item].append((rest, c))
         quota = [i for i, label in enumerate(problem.rows.labels) if label.kind == "quota"]
         self.quota_left = [float(problem.rows.upper[row]) for row in quota]
+        self.floor_over = [-float(problem.rows.lower[row]) for row in quota]
+        """By how much each row exceeds its lower side; negative while a floor is not met."""
         self.quota_of: list[dict[int, float]] = []
         for row in quota:
             mine = problem.rows.row == row
@@ -128,11 +130,19 @@ class State:
 
     def within_quotas(self, most: int, used: dict[int, int]) -> int:
         """Return how often, up to `most`, variables can change by these amounts."""
-        for left, of in zip(self.quota_left, self.quota_of, strict=True):
-            more = sum(of.get(variable, 0.0) * n for variable, n in used.items())
+        for i, (left, over) in enumerate(zip(self.quota_left, self.floor_over, strict=True)):
+            more = self.quota_use(i, used)
             if more > 0 and math.isfinite(left):
                 most = min(most, max(0, int((left + TOLERANCE * max(1.0, abs(left))) / more)))
+            elif more < 0 and math.isfinite(over):
+                # A floor that is met stays met: a new neighbour may take share from a worker.
+                most = min(most, max(0, int((over + TOLERANCE * max(1.0, abs(over))) / -more)))
         return most
+
+    def quota_use(self, quota: int, used: dict[int, int]) -> float:
+        """Return by how much a quota's row grows when variables change by these amounts."""
+        of = self.quota_of[quota]
+        return sum(of.get(variable, 0.0) * n for variable, n in used.items())
 
     def uses(self, changes: Counter[Change], level: int | None = None) -> dict[int, int]:
         """Return by how much each variable of the problem moves."""
@@ -149,9 +159,11 @@ class State:
 
     def apply(self, changes: Counter[Change], times: int, level: int | None = None) -> None:
         """Make the changes; with a level they place whole gangs."""
-        for variable, n in self.uses(changes, level).items():
-            for i, of in enumerate(self.quota_of):
-                self.quota_left[i] -= of.get(variable, 0.0) * n * times
+        used = self.uses(changes, level)
+        for i in range(len(self.quota_of)):
+            more = self.quota_use(i, used) * times
+            self.quota_left[i] -= more
+            self.floor_over[i] += more
         for change, n in changes.items():
             if change.source is None:
                 self.empty[self.content[change.target][0]] -= n * times

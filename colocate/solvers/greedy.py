@@ -8,7 +8,8 @@ k workers at level l is k changes at once, on k GPUs:
 
 1. Every required replica is placed first, the services with the fewest possible GPUs before the
    others, each where it spoils least: best value with it less best value without it.
-2. Then the change with the largest positive gain is made as often as (C1) gpu, (C2) service,
+2. Every floor (C4) is met next, by the changes that raise it, the largest gain first.
+3. Then the change with the largest positive gain is made as often as (C1) gpu, (C2) service,
    (C3) task and (C4) quota allow, until none is left. A change that is not possible now is looked
    at again when GPUs come to hold what it starts from.
 
@@ -20,12 +21,14 @@ and hold, never by names.
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict
 from typing import ClassVar
 
 from colocate.prices import linear_prices
 from colocate.problem import Problem
 from colocate.result import Limit, Reason
+from colocate.schema import TOLERANCE
 from colocate.solvers._state import Change, Content, Kind, State
 from colocate.solvers.base import Availability, Capability, Clock, Context, RawSolution
 
@@ -50,6 +53,7 @@ class GreedySolver:
             Capability.OPTIONAL_SERVICES,
             Capability.GANGS,
             Capability.QUOTAS,
+            Capability.FLOORS,
             Capability.GPU_TYPES,
         }
     )
@@ -65,12 +69,11 @@ class GreedySolver:
         state = State(problem)
         unplaced = _place_required(state)
         if unplaced:
-            return RawSolution(
-                Reason.NO_SOLUTION_FOUND,
-                detail=f"greedy found no GPU for {unplaced} required replicas; "
-                "another solver may find one",
-                history=tuple(clock.history),
-            )
+            return _nothing(f"no GPU for {unplaced} required replicas", Limit.NONE)
+        for floor in range(len(state.floor_over)):
+            limit = _Improvement(state, floor).run(clock)
+            if not _met(state, floor):
+                return _nothing("no way to meet a floor", limit)
         limit = _Improvement(state).run(clock)
         counts, gangs = state.solution()
         clock.report(problem.objective_of(problem.value_of(counts, gangs)), None, "greedy")
@@ -82,6 +85,15 @@ class GreedySolver:
             prices=None if limit is not Limit.NONE else linear_prices(problem),
             history=tuple(clock.history),
         )
+
+
+def _nothing(what: str, limit: Limit) -> RawSolution:
+    detail = f"greedy found {what}; another solver may find one"
+    return RawSolution(Reason.NO_SOLUTION_FOUND, limit=limit, detail=detail)
+
+
+def _met(state: State, floor: int) -> bool:
+    return state.floor_over[floor] >= -TOLERANCE * max(1.0, abs(state.floor_over[floor]))
 
 
 def _place_required(state: State) -> int:
@@ -104,14 +116,13 @@ def _place_required(state: State) -> int:
     for s in sorted(required, key=lambda s: (spare[s], -potential[s], s)):
         while state.services[s]:
             options = []
-            for source, content in state.held():
+            for content, target in state.smaller[Kind.SERVICE, s]:
                 there = _services_of(content)
-                for target, item in state.larger[content]:
-                    if item == (Kind.SERVICE, s):
-                        change = Change(source, target, item)
-                        with_it = best[content[0], tuple(sorted((*there, s)))]
-                        gained = with_it - best[content[0], there]
-                        options.append((-gained, len(there), state.rank[target], change))
+                with_it = best[content[0], tuple(sorted((*there, s)))]
+                gained = with_it - best[content[0], there]
+                for source in state.sources(content):
+                    change = Change(source, target, (Kind.SERVICE, s))
+                    options.append((-gained, len(there), state.rank[target], change))
             options.sort(key=lambda option: option[:3])
             for *_, change in options:
                 one = Counter({change: 1})
@@ -131,10 +142,14 @@ def _services_of(content: Content) -> tuple[int, ...]:
 
 
 class _Improvement:
-    """Makes the change, or places the gang, that gains most, until nothing gains."""
+    """Makes the change, or places the gang, that gains most, until nothing gains.
 
-    def __init__(self, state: State) -> None:
+    For a floor, only what raises it counts, whether it gains or not, until the floor is met.
+    """
+
+    def __init__(self, state: State, floor: int | None = None) -> None:
         self.state = state
+        self.floor = floor
         self.levels = state.problem.levels.value.tolist()
         self.size = state.problem.gang_size.tolist()
         self.heap: list[tuple[float, int, int, Change | int]] = []
@@ -147,7 +162,7 @@ class _Improvement:
         for source, content in self.state.held():
             self._offer(source, content)
         steps = 0
-        while self.heap:
+        while self.heap and not (self.floor is not None and _met(self.state, self.floor)):
             if steps % CHECK_EVERY == 0:
                 limit = clock.hit()
                 if limit is not Limit.NONE:
@@ -161,7 +176,7 @@ class _Improvement:
         return Limit.NONE
 
     def _push(self, gain: float, rank: int, what: Change | int) -> None:
-        if gain > SMALLEST_GAIN:
+        if gain > SMALLEST_GAIN or self.floor is not None:
             self.pushed += 1
             heapq.heappush(self.heap, (-gain, rank, self.pushed, what))
             if isinstance(what, int):
@@ -185,8 +200,13 @@ class _Improvement:
         state = self.state
         item = next(iter(changes)).item
         most = min(state.room(item), *(state.units(c) // n for c, n in changes.items()))
-        n = state.within_quotas(most, state.uses(changes, level))
-        if n == 0:
+        used = state.uses(changes, level)
+        n = state.within_quotas(most, used)
+        if self.floor is not None:
+            raised = state.quota_use(self.floor, used)
+            lacking = -state.floor_over[self.floor]
+            n = min(n, math.ceil(lacking / raised)) if raised > 0 else 0
+        if n <= 0:
             return
         new = [c.target for c in changes if not state.counts[c.target]]
         state.apply(changes, n, level)
@@ -198,7 +218,7 @@ class _Improvement:
         state = self.state
         options = [
             Change(source, target, (Kind.WORKER, level))
-            for content, target in state.smaller[level]
+            for content, target in state.smaller[Kind.WORKER, level]
             for source in state.sources(content)
         ]
         options.sort(key=lambda c: (-state.gain(c), state.rank[c.target]))

@@ -42,7 +42,7 @@ def draw_free(rng: Random) -> Spec:
         _draw_load(rng, service, profiles, slo_model["name"], tight)
         _draw_batches(rng, service, profiles)
         _draw_pinned(rng, service, pools)
-    if chance(rng, 15):
+    if chance(rng, 10):
         for entry in [*services, *tasks]:
             entry["user_id"] = pick(rng, 1000, 1000, 1001, None)
     workloads = sorted({e["profile"] for e in [*services, *tasks]})
@@ -143,7 +143,7 @@ def _draw_load(
         rate = at_batch["points"][-1]["rate"]
     else:
         rate = max(1.0, min(x["intercept"] + 100 * x["slope"] for x in at_batch["lines"]))
-    arrivals = rate * pick(rng, 0.25, 0.1, 0.5, 0.8)
+    arrivals = rate * pick(rng, 0.1, 0.25, 0.4, *((0.6,) if "slo" in tight else (0.05,)))
     margins = (2.0, 1.3, 1.5, 2.5, 1.0) if "slo" in tight else (8.0, 4.0, 20.0)
     margin = pick(rng, *margins)
     service["rate_rps"] = arrivals

@@ -45,7 +45,7 @@ _TIGHT: tuple[tuple[Tight, ...], ...] = (
     ("memory", "slo"),
     ("memory", "slo", "gang", "quota"),
 )
-SM_COUNTS = (8, 7, 8, 5, 4, 7, 6, 3, 2)
+SM_COUNTS = (8, 7, 8, 5, 7, 8, 4, 6, 3, 2)
 SHARES = (10, 20, 30, 40, 50, 60, 75, 90, 100)
 TENANTS = ("red", "blue")
 
@@ -91,7 +91,7 @@ def draw_tight(rng: Random) -> frozenset[Tight]:
 def draw_pools(rng: Random, types: Sequence[str], tight: frozenset[Tight]) -> list[Spec]:
     """Draw one or two pools with at most four GPUs in all."""
     counts = pick(rng, (2,), (1,), (1, 1), (2,), (3,), (1, 2), (2, 1), (2, 2))
-    sizes = (6.0, 5.0, 7.0) if "memory" in tight else (16.0, 10.0, 8.0)
+    sizes = (6.0, 5.0, 7.0, 8.0) if "memory" in tight else (24.0, 16.0, 12.0)
     pools = []
     for i, count in enumerate(counts):
         pool: Spec = {
@@ -226,7 +226,7 @@ def draw_interference(
                             "gpu_type": gpu_type,
                             "victim": victim,
                             "neighbour": neighbour,
-                            "slowdown": pick(rng, 1.5, 1.0, 1.05, 3.0, 0.8),
+                            "slowdown": pick(rng, 1.5, 1.0, 1.05, 1.2, 3.0, 0.8),
                             "error": draw_bounds(rng, confidence, always=everywhere),
                             "evidence": pick(rng, "measured", "regressed"),
                         }
@@ -241,7 +241,7 @@ def draw_service(rng: Random, service_id: str, profile: str, replicas: int) -> S
     if chance(rng, 55):
         service["required"] = False
         service["missing_price"] = pick(rng, 0.3, 0.0, 2.0, 10.0)
-    if chance(rng, 15):
+    if chance(rng, 8):
         service["min_share_pct"] = pick(rng, 30, 55, 100)
     if chance(rng, 15):
         service["processes"] = 2

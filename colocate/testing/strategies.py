@@ -23,7 +23,7 @@ from colocate.testing._parts import Spec, chance
 from colocate.testing._pigeonholes import EXTRA, draw_pigeonhole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -41,25 +41,29 @@ __all__ = [
 InstanceKind = Literal["any", "free", "feasible", "boundary", "infeasible", "degenerate"]
 
 _PARTS = 12
-_ALL_PARTS = 2**_PARTS - 1
+_SEED_BYTES = 4
+_LEFT_OUT_BELOW = 6
 
 
 @st.composite
 def _drawn(draw: DrawFn, make: Callable[[Random], Spec]) -> Instance:
-    # Two draws of different types: of equal ones hypothesis would copy one to the other.
-    seed = int.from_bytes(draw(st.binary(min_size=4, max_size=4)))
-    kept = min(_ALL_PARTS, draw(st.integers(0, 2**20)))
+    # One draw of bytes: they are drawn evenly, which integers are not, and are shrunk one by one.
+    # Of two draws, hypothesis would often copy one to the other.
+    drawn = draw(st.binary(min_size=_PARTS + _SEED_BYTES, max_size=_PARTS + _SEED_BYTES))
+    seed = int.from_bytes(drawn[_PARTS:])
     spec = make(Random(seed))  # noqa: S311 - nothing secret depends on it
-    return Instance.model_validate(_simplified(spec, kept))
+    return Instance.model_validate(
+        _simplified(spec, [b >= _LEFT_OUT_BELOW for b in drawn[:_PARTS]])
+    )
 
 
-def _simplified(spec: Spec, kept: int) -> Spec:
-    """Leave out the entries and rules whose bit is 0; what makes an instance infeasible stays."""
+def _simplified(spec: Spec, kept: Sequence[bool]) -> Spec:
+    """Leave out entries and rules that are not to be kept; what makes it infeasible stays."""
     rules = spec["rules"]
-    bits = iter(range(_PARTS))
+    choices = iter(kept)
 
     def is_kept(name: str) -> bool:
-        return name.startswith(EXTRA) or bool(kept >> next(bits, _PARTS) & 1) or kept == _ALL_PARTS
+        return name.startswith(EXTRA) or next(choices, True)
 
     gone: set[str] = set()
     tenants: set[str] = set()

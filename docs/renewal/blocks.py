@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import typer
-from renewal import fields
-from renewal.meanings import EXIT_CODES, METHODS, REASONS, VIOLATIONS
 
 import colocate
 from colocate import datasets, registry
@@ -18,6 +16,8 @@ from colocate.cli.exit_codes import ExitCode
 from colocate.datasets.generator import FAMILIES
 from colocate.plan import Reason
 from colocate.violation import ViolationKind
+from renewal import fields
+from renewal.meanings import EXIT_CODES, METHODS, REASONS, VIOLATIONS
 
 __all__ = ["BLOCKS", "flags_of"]
 

@@ -5,8 +5,8 @@ A fenced block is one of
 - `python`: run, all blocks of a page in one namespace. A `text` block that follows with nothing but
   a line of prose in between is what it prints.
 - `console`: commands after `$ `, each followed by what it prints. `colocate` runs in this process,
-  `python FILE` in one of its own; `|`, `> file`, `echo $?` and a backslash at the end of a line work
-  as in a shell. A command must succeed unless `echo $?` follows.
+  `python FILE` in one of its own; `|`, `> file`, `echo $?` and a backslash at the end of a line
+  work as in a shell. A command must succeed unless `echo $?` follows.
 - `json` after `<!-- file: NAME -->`: a file in the folder where the page's examples run.
 - anything after `<!-- not run: reason -->`.
 
@@ -122,10 +122,14 @@ def run_page(text: str, name: str, root: Path) -> Iterator[Mismatch]:
             continue
         elif block.kind == "console":
             yield from _run_console(block, root)
-        elif block.kind == "text" and printed is not None and _follows(block.gap):
-            if not matches(block.body, printed):
-                end = block.start + len(block.body)
-                yield Mismatch(block.line, "python", block.start, end, block.body, printed)
+        elif (
+            block.kind == "text"
+            and printed is not None
+            and _follows(block.gap)
+            and not matches(block.body, printed)
+        ):
+            end = block.start + len(block.body)
+            yield Mismatch(block.line, "python", block.start, end, block.body, printed)
         printed = None
 
 

@@ -6,10 +6,9 @@ import functools
 import json
 from typing import Any
 
-from renewal.meanings import FIELDS, TWINS
-
 from colocate.io import json_schema
 from colocate.schema import ID_PATTERN
+from renewal.meanings import FIELDS, TWINS
 
 __all__ = ["meaning", "models", "table"]
 
@@ -71,7 +70,8 @@ def _default(about: Schema) -> str:
 def _type(about: Schema, *, many: bool = False) -> str:
     """Return type and range in words; `many` after "list of"."""
     about = _resolved(about)
-    options = [o for o in about.get("anyOf", about.get("oneOf", ())) if o.get("type") != "null"]
+    choices: list[Schema] = about.get("anyOf") or about.get("oneOf") or []
+    options = [o for o in choices if o.get("type") != "null"]
     if len(options) == 2 and options[1].get("items") == options[0]:
         return f"{_type(options[0])}, or a list of them"
     if options:

@@ -155,10 +155,10 @@ REASONS = {
     "slo": "Even alone on a whole GPU its latency bound misses the SLO, or the load is too high.",
     "clients": "It has more processes than MPS takes clients on a GPU.",
     "rules": "It would fit alone, but a rule or a pin keeps it off every GPU.",
-    "no_room": "It fits on a GPU, but beside nothing that the rules allow; or no GPU may be planned "
-    "with.",
-    "outbid": "It could be placed, but everything that would make room is worth more, or a quota is "
-    "full. Only an exact solver's word for this is final.",
+    "no_room": "It fits on a GPU, but beside nothing that the rules allow; or no GPU may be "
+    "planned with.",
+    "outbid": "It could be placed, but everything that would make room is worth more, or a quota "
+    "is full. Only an exact solver's word for this is final.",
 }
 
 VIOLATIONS = {
@@ -169,8 +169,8 @@ VIOLATIONS = {
     "worker_placed_twice": "A worker stands in two places of the plan.",
     "gang": "A gang is placed in part, or two of its workers are on one GPU.",
     "required_service": "A required service does not have all its replicas.",
-    "pinned_service": "A pinned replica is on a GPU it is not pinned to, or shares one with another "
-    "replica of its service.",
+    "pinned_service": "A pinned replica is on a GPU it is not pinned to, or shares one with "
+    "another replica of its service.",
     "accounting": "What is placed and what is listed as left out do not add up.",
     "knobs": "A batch is not one that the workload may run at.",
     "share": "The shares of a GPU do not fit, or a share is one that may not be used.",
@@ -190,7 +190,7 @@ VIOLATIONS = {
     "unsupported": "The instance uses a rule that this version cannot judge.",
     "objective": "The stated worth is not the plan's worth.",
     "totals": "A stated sum is not what the plan adds up to.",
-    "certificate": "The stated bound is tighter than the prices prove, or the prices make no sense.",
+    "certificate": "The stated bound is tighter than its prices prove, or they make no sense.",
     "constraint": "A constraint of a plug-in is broken.",
 }
 

@@ -10,7 +10,8 @@ from renewal.blocks import BLOCKS
 __all__ = ["generated_names", "paths", "renewed"]
 
 _PART = re.compile(
-    r"(?P<head><!-- generated: (?P<what>[^\n]*?) -->\n)(?P<body>.*?)(?P<foot><!-- end of generated -->)",
+    r"(?P<head><!-- generated: (?P<what>[^\n]*?) -->\n)"
+    r".*?(?P<foot><!-- end of generated -->)",
     re.DOTALL,
 )
 

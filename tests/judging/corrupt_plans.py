@@ -16,7 +16,7 @@ from colocate.schema import Evidence
 from colocate.testing._plain_model import knobs_of
 from colocate.verify import verify
 from tests.judging.plans import reworked
-from tests.judging.words import swap, swap_in
+from tests.judging.words import in_group, swap, swap_in
 
 Spoiled = Iterator[Plan]
 PLAN_CORRUPTIONS: dict[str, tuple[Callable[[Instance, Plan], Spoiled], set[str]]] = {}
@@ -83,7 +83,7 @@ def shares_overflow(instance: Instance, plan: Plan) -> bool:
         pool = instance.pool(group.pool)
         taken = sum(
             next((k.taken for k in knobs_of(pool) if k.first <= x.share_pct <= k.last), 10**9)
-            for x in (*group.services, *group.tasks)
+            for x in in_group(group)
         )
         if taken > pool.sm_count:
             return True

@@ -14,6 +14,7 @@ from colocate.instance import Instance
 from colocate.plan import Plan
 from colocate.runs import format_ids, ids_of
 from tests.judging.corrupt_plans import placed
+from tests.judging.words import in_group
 
 Spec = dict[str, Any]
 Case = tuple[Instance, Plan]
@@ -72,7 +73,7 @@ def residents(plan: Plan, g: int) -> list[str]:
 @spoils("memory")
 def gpus_with_less_memory(instance: Instance, plan: Plan) -> Iterator[Spec]:
     for group in plan.placements:
-        needed = sum(x.predicted.memory_gib for x in (*group.services, *group.tasks) if x.predicted)
+        needed = sum(x.predicted.memory_gib for x in in_group(group) if x.predicted)
         pool = instance.pool(group.pool)
         short = pool.reserve_gib + needed * (1 - 1e-6)
         yield from changing(instance, "gpu_pools", pool.id, memory_gib=short)
@@ -331,7 +332,7 @@ def fewer_multiprocessors(instance: Instance, plan: Plan) -> Iterator[Spec]:
     for group in plan.placements:
         pool = instance.pool(group.pool)
         if pool.measured_sms is None:
-            each = (*group.services, *group.tasks)
+            each = in_group(group)
             fewer = pool.sm_count // 2
             if fewer and any(x.share_pct * fewer // 100 != x.sms for x in each):
                 yield from changing(instance, "gpu_pools", pool.id, sm_count=fewer)
@@ -340,7 +341,7 @@ def fewer_multiprocessors(instance: Instance, plan: Plan) -> Iterator[Spec]:
 @spoils("share")
 def shares_never_measured(instance: Instance, plan: Plan) -> Iterator[Spec]:
     for group in plan.placements:
-        used = {x.share_pct for x in (*group.services, *group.tasks)}
+        used = {x.share_pct for x in in_group(group)}
         sm_count = instance.pool(group.pool).sm_count
         others = [q for q in (13, 37, 61) if q not in used]
         measured = [{"share_pct": q, "sms": max(1, q * sm_count // 100)} for q in others]

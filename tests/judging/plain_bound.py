@@ -59,8 +59,9 @@ class PlainBound:
         best, running = 0.0, -math.inf
         for rate, price in self.levels[task.id]:
             running = max(running, price)
-            surplus = self.value(task, rate) - task.gang_size * running
-            best = max(best, surplus - self.quota.get((task.tenant, "tasks"), 0.0))
+            if rate > 0:
+                surplus = self.value(task, rate) - task.gang_size * running
+                best = max(best, surplus - self.quota.get((task.tenant, "tasks"), 0.0))
         return best
 
     def eta(self, task: Task, rate: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from colocate.instance import Instance
+from colocate.placement import PlacedService, PlacedTask, PlacementGroup
 from colocate.plan import Plan
 from colocate.verify import Verdict, verify
 from colocate.violation import ViolationKind
@@ -47,6 +48,11 @@ def expect(verdict: Verdict, kind: ViolationKind, *words: str, where: str | None
 def kinds(verdict: Verdict) -> set[str]:
     """Return the kinds of what was found."""
     return {v.kind for v in verdict.violations}
+
+
+def in_group(group: PlacementGroup) -> list[PlacedService | PlacedTask]:
+    """Return what each GPU of a group holds."""
+    return [*group.services, *group.tasks]
 
 
 def swap(plan: Plan, **fields: object) -> Plan:
