@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 from colocate._json_path import Step, line_of
-from colocate._problems import MAX_PROBLEMS, Problem, raise_problems
+from colocate._problems import MAX_PROBLEMS, Problem, error_of
 from colocate.errors import InputError, clean_text
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def read_json(data: bytes, source: str, error: type[InputError], max_memory: int
     document = Document(value, source, kept, items, memory)
     if hooks.flaws or _RAW_SUSPECT.search(text):
         problems = list(islice(_problems_in(value, ()), MAX_PROBLEMS))
-        raise_problems(problems, document.place, error)
+        if problems:
+            raise error_of(problems, document.place, error)
     return document
 
 
@@ -222,11 +224,7 @@ class _Hooks:
             return made
         if self.flaws >= MAX_PROBLEMS:
             return _ONE_MORE
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                break
-            seen.add(key)
+        key = next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1)
         shown = clean_text(key, 60)
         return self._flaw(f"key {shown!r} is given twice", "remove one of the two.", key)
 

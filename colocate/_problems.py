@@ -9,7 +9,7 @@ from typing import Any
 from colocate._json_path import Step, show_path
 from colocate.errors import InputError, clean_text
 
-__all__ = ["MAX_PROBLEMS", "Place", "Problem", "raise_problems", "show_value"]
+__all__ = ["MAX_PROBLEMS", "Place", "Problem", "error_of", "show_value"]
 
 MAX_PROBLEMS = 20
 
@@ -26,17 +26,15 @@ class Problem:
     advice: str | None
 
 
-def raise_problems(problems: Sequence[Problem], place: Place, error: type[InputError]) -> None:
-    """Raise one error for all problems; do nothing when there are none."""
-    errors = [
+def error_of(problems: Sequence[Problem], place: Place, error: type[InputError]) -> InputError:
+    """Return one error for some problems, at least one."""
+    first, *more = (
         error(p.message, path=show_path(p.steps), advice=p.advice, source=place(p.steps, n))
         for n, p in enumerate(problems[:MAX_PROBLEMS])
-    ]
-    if errors:
-        first, *more = errors
-        raise error(
-            first.message, path=first.path, advice=first.advice, source=first.source, more=more
-        )
+    )
+    return error(
+        first.message, path=first.path, advice=first.advice, source=first.source, more=more
+    )
 
 
 def show_value(value: Any) -> str:  # noqa: ANN401 - any JSON value

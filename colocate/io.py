@@ -16,7 +16,7 @@ from colocate._json_path import read_path
 from colocate._json_read import Document, read_json
 from colocate._json_schema import Kind, json_schema
 from colocate._json_write import json_text, plain_data
-from colocate._problems import Problem, raise_problems, show_value
+from colocate._problems import Problem, error_of, show_value
 from colocate._profile_files import Merged, check_names, merge
 from colocate._wording import all_problems
 from colocate.errors import InputError, InstanceError, PlanError, clean_text
@@ -202,9 +202,7 @@ def _validated(
         origin, steps = (merged and merged.locate(steps)) or (document, steps)
         problems = [Problem(steps, failed.message, failed.advice)]
         place = origin.place
-    raise_problems(problems, place, error)
-    msg = "a failed validation must have a problem"
-    raise AssertionError(msg)
+    raise error_of(problems, place, error)
 
 
 def _check_version(value: object, kind: Kind, document: Document, error: type[InputError]) -> None:

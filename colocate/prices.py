@@ -22,7 +22,7 @@ __all__ = ["certificate", "legal_prices", "linear_prices", "value_bound"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-MAX_VARIABLES = 150_000
+MAX_VARIABLES = 30_000
 """Beyond this the linear relaxation takes longer than the plans of the fast solvers are worth."""
 
 
@@ -104,7 +104,13 @@ def value_bound(problem: Problem, prices: Floats) -> float:
 
 
 def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
-    """Say the prices in terms of services, tasks and quotas, with the bound they prove."""
+    """Say the prices in terms of services, tasks and quotas, with the bound they prove.
+
+    None where the bound would not be finite, or where constraints of plug-ins shape the columns:
+    the judge prices the columns of the instance by itself and does not know those.
+    """
+    if problem.source.instance.constraints:
+        return None
     if prices is None:
         prices = np.zeros(problem.rows.size)
     legal = legal_prices(problem, prices)
@@ -120,11 +126,12 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
         if label.kind in by_class:
             by_class[label.kind][label.index] = price
         elif label.kind == "quota":
-            spec = problem.source.quota_rows[label.index]
+            quota = problem.source.quota_rows[label.index].quota
+            assert quota is not None
             quotas.append(
                 QuotaPrice(
-                    tenant=spec.tenant,
-                    unit=spec.unit,
+                    tenant=quota.tenant,
+                    unit=quota.unit,
                     side="maximum" if price > 0 else "minimum",
                     price=abs(price),
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +14,15 @@ import pytest
 import colocate as co
 from colocate import registry
 from colocate.capability import Capability, needed, refuse
+from colocate.constraints.base import ColumnView, CoTenantSets, PlainConstraint, RowSpec
 from colocate.errors import PluginError, UnsupportedError
+from colocate.instance import Instance
 from colocate.problem import Problem
 from colocate.result import Limit, Limits, Progress, Reason
+from colocate.schema import Frozen
 from colocate.solvers.base import Availability, Context, RawSolution
 from colocate.solvers.greedy import GreedySolver
+from colocate.violation import Violation
 from tests.helpers import instance
 
 TASK = {"profile": "train", "batch": 8}
@@ -193,14 +198,51 @@ def test_rules_of_later_versions_are_refused(solver: str, rules: dict[str, objec
         co.solve(instance(rules=rules, current=[]), solver)
 
 
-def test_greedy_refuses_floors() -> None:
-    """Greedy cannot promise a floor; auto falls back to enumeration and says so."""
-    floor = {"quotas": [{"tenant": "default", "minimum": 1.0}]}
-    with pytest.raises(UnsupportedError, match="floors"):
-        co.solve(instance(rules=floor), "greedy")
-    result = co.solve(instance(rules=floor))
-    assert result.ok
-    assert "floors" in result.solver_detail
+class FewGpus(PlainConstraint):
+    """A plug-in: at most so many GPUs are used, and service classes are kept off tasks."""
+
+    name: ClassVar[str] = "few_gpus"
+
+    class Params(Frozen):
+        most: int
+
+    def admits(self, instance: Instance, sets: CoTenantSets) -> np.ndarray:
+        del instance
+        return np.full(sets.size, sets.user.shape[1] == 1)
+
+    def rows(self, instance: Instance, columns: ColumnView) -> list[RowSpec]:
+        del instance
+        used = np.ones(columns.n_columns)
+        levels = np.zeros(columns.level_tenant.size)
+        return [RowSpec("few gpus", used, levels, -np.inf, self.params.most)]  # type: ignore[attr-defined]
+
+    def violations(self, instance: Instance, plan: co.Plan) -> Iterator[Violation]:
+        del instance
+        if plan.totals.gpus_used > self.params.most:  # type: ignore[attr-defined]
+            message = f"{plan.totals.gpus_used} GPUs are used"
+            yield Violation(kind="constraint", where="plan", message=message)
+
+
+def test_constraints_of_plugins_shape_the_plan_and_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both faces of a plug-in are asked; its price cannot be certified, so there is no bound."""
+    monkeypatch.setitem(registry._ADDED["constraint"], "few_gpus", FewGpus)
+    for most, value in ((1, 0.0), (2, 1.0), (3, 2.0)):
+        stated = instance(
+            gpu_pools=[{"id": "a", "gpu_type": "A", "count": 4, "memory_gib": 16.0, "sm_count": 4}],
+            constraints=[{"name": "few_gpus", "params": {"most": most}}],
+        )
+        result = co.solve(stated, "brute_force")
+        assert result.plan is not None
+        assert result.objective == pytest.approx(value)
+        assert (result.bound, result.gap) == (None, None)
+        with pytest.raises(UnsupportedError, match="constraints from plug-ins"):
+            co.solve(stated, "greedy")
+        strict = stated.replace(constraints=[{"name": "few_gpus", "params": {"most": most - 1}}])
+        plan = result.plan.model_copy(update={"instance_sha256": strict.sha256})
+        kinds = [v.kind for v in co.verify(strict, plan).violations]
+        assert kinds == ["constraint"]
 
 
 # -- what is never returned ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -128,21 +129,21 @@ def test_the_judge_agrees_with_a_plain_reading():
     assert min(seen[True], seen[False]) > 0.15 * seen.total(), seen
 
 
-def test_plans_of_the_solvers_are_accepted():
-    """Whatever a solver plans, on 250 generated instances."""
-    n = 0
-    for seed in range(25):
+@pytest.mark.parametrize("solver", ["greedy", "brute_force"])
+def test_plans_of_the_solvers_are_accepted(solver: str):
+    """Whatever a solver plans, on 100 generated instances, with the bound that it was given."""
+    judged = 0
+    for seed in range(10):
         for family in families():
-            instance = generate(family, gpus=4, services=2, tasks=3, seed=seed, sm_count=20)
-            for solver in ("greedy", "brute_force"):
-                try:
-                    result = solve(instance, solver)
-                except ColocateError:
-                    continue
-                assert result.termination.reason.value != "error", result.termination.detail
-                if result.plan is not None:
-                    verdict = verify(instance, result.plan)
-                    assert verdict.ok
-                    assert verdict.bound == result.bound
-            n += 1
-    assert n >= 200
+            instance = generate(family, gpus=3, services=2, tasks=2, seed=seed, sm_count=12)
+            try:
+                result = solve(instance, solver)
+            except ColocateError:
+                continue
+            assert result.termination.reason.value != "error", result.termination.detail
+            if result.plan is not None:
+                verdict = verify(instance, result.plan)
+                assert verdict.ok
+                assert verdict.bound == result.bound
+                judged += 1
+    assert judged >= 60

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from colocate import registry
 from colocate.components import make
-from colocate.instance import Instance
+from colocate.instance import Instance, Quota
 from colocate.plan import Plan
 from colocate.schema import Component, Frozen
 from colocate.violation import Violation
@@ -81,14 +81,14 @@ class RowSpec(NamedTuple):
     """One linear row: lower <= sum of coefficients * columns + coefficients * levels <= upper."""
 
     name: str
-    tenant: str
-    unit: Literal["tasks", "gpu_share"]
     column_coefficients: NDArray[np.float64]
     """One for each column."""
     level_coefficients: NDArray[np.float64]
     """One for each gang level."""
     lower: float
     upper: float
+    quota: Quota | None = None
+    """The quota that the row stands for, if any: its price can be said in the certificate."""
 
 
 class PlainConstraint:

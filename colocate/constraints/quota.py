@@ -42,12 +42,11 @@ class QuotaConstraint(PlainConstraint):
             found.append(
                 RowSpec(
                     name=f"quota {quota.tenant} {quota.unit}",
-                    tenant=quota.tenant,
-                    unit=quota.unit,
                     column_coefficients=per_column.astype(np.float64),
                     level_coefficients=levels,
                     lower=-np.inf if quota.minimum is None else quota.minimum,
                     upper=np.inf if quota.maximum is None else quota.maximum,
+                    quota=quota,
                 )
             )
         return found

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from hypothesis import strategies as st
 
 from colocate.instance import Instance
+from colocate.testing._contended import draw_contended
 from colocate.testing._degenerations import draw_degenerate
 from colocate.testing._fitted import draw_fitted
 from colocate.testing._free import draw_free
@@ -31,6 +32,7 @@ __all__ = [
     "InstanceKind",
     "any_instance",
     "boundary_instances",
+    "contended_instances",
     "degenerate_instances",
     "feasible_instances",
     "free_instances",
@@ -38,7 +40,9 @@ __all__ = [
     "instances",
 ]
 
-InstanceKind = Literal["any", "free", "feasible", "boundary", "infeasible", "degenerate"]
+InstanceKind = Literal[
+    "any", "free", "contended", "feasible", "boundary", "infeasible", "degenerate"
+]
 
 _PARTS = 12
 _SEED_BYTES = 4
@@ -105,14 +109,19 @@ def _degenerate(rng: Random) -> Spec:
 
 
 def _any(rng: Random) -> Spec:
-    kinds = (draw_free, _feasible, _boundary, _infeasible, _degenerate)
-    (make,) = rng.choices(kinds, weights=(50, 25, 10, 10, 5))
+    kinds = (draw_free, draw_contended, _feasible, _boundary, _infeasible, _degenerate)
+    (make,) = rng.choices(kinds, weights=(25, 40, 15, 8, 7, 5))
     return make(rng)
 
 
 def free_instances() -> SearchStrategy[Instance]:
     """Draw instances without looking at what fits; most can be satisfied."""
     return _drawn(draw_free)
+
+
+def contended_instances() -> SearchStrategy[Instance]:
+    """Draw instances in which memory, SLOs, quotas and gangs decide what the best plan is."""
+    return _drawn(draw_contended)
 
 
 def feasible_instances() -> SearchStrategy[Instance]:
@@ -140,13 +149,14 @@ def degenerate_instances() -> SearchStrategy[Instance]:
 
 
 def any_instance() -> SearchStrategy[Instance]:
-    """Draw instances of every kind, half of them free."""
+    """Draw instances of every kind; those in which rules decide come most often."""
     return _drawn(_any)
 
 
 _KINDS = {
     "any": any_instance,
     "free": free_instances,
+    "contended": contended_instances,
     "feasible": feasible_instances,
     "boundary": boundary_instances,
     "infeasible": infeasible_instances,
@@ -160,7 +170,7 @@ def instances(kind: InstanceKind = "any") -> SearchStrategy[Instance]:
     Parameters
     ----------
     kind
-        `free`, `feasible`, `boundary`, `infeasible`, `degenerate`, or `any` of them.
+        `free`, `contended`, `feasible`, `boundary`, `infeasible`, `degenerate`, or `any` of them.
     """
     if kind not in _KINDS:
         msg = f"kind must be one of {', '.join(get_args(InstanceKind))}, not {kind!r}"

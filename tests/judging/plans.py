@@ -139,7 +139,7 @@ def worth_of(
         else:
             unplaced_s = instance.objective.params["unplaced_s"]
             assert isinstance(unplaced_s, float | int)
-            value += t.weight * sum(t.batch / pace for pace in paces.values())
+            value += t.weight * sum(t.batch / pace if pace else 1e9 for pace in paces.values())
             value += t.weight * unplaced_s * (t.count - len(paces))
     return value - lost if instance.objective.name == "throughput" else value + lost
 
@@ -164,7 +164,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
                 replicas=ids,
                 batch=batch,
                 share_pct=share,
-                sms=sms,
+                sms=sms or 1,
                 predicted=_serves(instance, service, batch, seen),
             )
         )
@@ -178,7 +178,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
                 workers=ids,
                 batch=batch,
                 share_pct=share,
-                sms=sms,
+                sms=sms or 1,
                 predicted=TaskPrediction(
                     rate=seen.rate,
                     rate_lo=seen.rate_lo,

@@ -30,11 +30,10 @@ def test_large_problems_go_to_greedy() -> None:
 
 
 def test_what_greedy_cannot_do_is_enumerated_whatever_the_size() -> None:
-    """A floor needs enumeration; the note says that."""
-    rules = {"quotas": [{"tenant": "default", "minimum": 2.0}]}
-    result = co.solve(instance(rules=rules))
+    """A plug-in's constraint needs enumeration; the note says that."""
+    result = co.solve(instance(constraints=[{"name": "user_id"}]))
     assert result.ok
-    assert "greedy does not support floors" in result.solver_detail
+    assert "greedy does not support constraints from plug-ins" in result.solver_detail
 
 
 def test_enumeration_that_takes_too_long_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:

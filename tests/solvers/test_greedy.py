@@ -108,6 +108,27 @@ def test_quotas_stop_greedy() -> None:
         assert len(gangs) == placed, (unit, maximum)
 
 
+def test_floors_are_met_first() -> None:
+    """A tenant with a floor gets its tasks placed although others are worth more."""
+    tasks = [
+        {"id": "rich", **TASK, "count": 4, "weight": 9.0},
+        {"id": "poor", **TASK, "count": 4, "tenant": "poor"},
+    ]
+    pool = {"id": "a", "gpu_type": "A", "count": 3, "memory_gib": 16.0, "sm_count": 4}
+    base = instance(gpu_pools=[pool], services=[], tasks=tasks)
+    for unit in ("tasks", "gpu_share"):
+        rules = {"quotas": [{"tenant": "poor", "unit": unit, "minimum": 2.0}]}
+        result = co.solve(base.replace(rules=rules), "greedy")
+        assert result.plan is not None
+        placed = [t.task for p in result.plan.iter_placements() for _, t in p.tasks]
+        assert sorted(placed) == ["poor", "poor", "rich"]
+        rules = {"quotas": [{"tenant": "poor", "unit": unit, "minimum": 4.0}]}
+        nothing = co.solve(base.replace(rules=rules), "greedy")
+        assert nothing.plan is None
+        assert nothing.termination.reason is Reason.NO_SOLUTION_FOUND
+        assert "no way to meet a floor" in nothing.termination.detail
+
+
 def test_required_replicas_are_placed_before_anything_gains() -> None:
     """Phase one leaves every required replica on some GPU and nothing else."""
     problem = compile_problem(instance(services=[{"id": "web", **SERVICE, "replicas": 2}]))

@@ -1,0 +1,135 @@
+"""Instances in which rules decide: each limit is set just below what the best plan used of it.
+
+A drawn instance is solved, one of its limits is tightened so that this plan breaks it, and so on
+with the next rule. A step that would leave no plan, or takes long to solve, is taken back.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from colocate.errors import TooLargeError
+from colocate.instance import Instance
+from colocate.testing._free import draw_free
+from colocate.testing._parts import Spec, pick
+from colocate.testing._plain_model import Setting, settings_of, workloads_of
+from colocate.testing.oracle import Assignment, OracleAnswer, solve_by_enumeration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+__all__ = ["draw_contended"]
+
+_STEPS = 20_000
+
+
+def draw_contended(rng: Random) -> Spec:
+    """Draw an instance and tighten its limits one after another."""
+    spec = draw_free(rng)
+    instance = Instance.model_validate(spec)
+    answer = _best(instance)
+    for tighten in rng.sample(_TIGHTEN, len(_TIGHTEN)):
+        if answer is None:
+            break
+        tried = copy.deepcopy(spec)
+        tighten(rng, tried, instance, answer.assignments)
+        changed = Instance.model_validate(tried)
+        changed_answer = _best(changed)
+        if changed_answer is not None:
+            spec, instance, answer = tried, changed, changed_answer
+    return spec
+
+
+def _best(instance: Instance) -> OracleAnswer | None:
+    try:
+        answer = solve_by_enumeration(instance, max_steps=_STEPS)
+    except TooLargeError:
+        return None
+    return answer if answer.status == "optimal" else None
+
+
+def _by_gpu(assignments: Sequence[Assignment]) -> list[list[Assignment]]:
+    """Return what is together on each GPU that holds more than one workload."""
+    held: dict[tuple[str, int], list[Assignment]] = defaultdict(list)
+    for a in assignments:
+        held[a.pool, a.gpu].append(a)
+    return [together for together in held.values() if len(together) > 1]
+
+
+def _settings(instance: Instance, together: Sequence[Assignment]) -> list[Setting]:
+    known = {w.id: w for w in workloads_of(instance)}
+    company = [known[a.id] for a in together]
+    return [
+        next(
+            s
+            for s in settings_of(
+                instance, instance.pool(a.pool), company[i], company[:i] + company[i + 1 :]
+            )
+            if s.batch == a.batch and s.knob.first <= a.share_pct <= s.knob.last
+        )
+        for i, a in enumerate(together)
+    ]
+
+
+def _less_memory(
+    rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]
+) -> None:
+    shared = _by_gpu(assignments)
+    if shared:
+        together = pick(rng, *shared)
+        used = sum(s.memory_gib for s in _settings(instance, together))
+        for pool in spec["gpu_pools"]:
+            if pool["id"] == together[0].pool:
+                pool["memory_gib"] = used + pool.get("reserve_gib", 0.0) - 0.25
+
+
+def _a_tighter_slo(
+    rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]
+) -> None:
+    shared = [t for t in _by_gpu(assignments) if any(a.kind == "service" for a in t)]
+    if not shared:
+        return
+    together = pick(rng, *shared)
+    for a, setting in zip(together, _settings(instance, together), strict=True):
+        for service in spec["services"]:
+            if service["id"] == a.id:
+                tau = setting.batch / setting.rate_lo
+                if spec["slo_model"]["name"] == "mudi":
+                    latency = 1000 * service["rate_rps"] * tau / setting.batch
+                else:
+                    latency = 1000 * (setting.batch / service["rate_rps"] + tau)
+                service["slo_ms"] = min(service["slo_ms"], 0.99 * latency)
+
+
+def _a_lower_quota(
+    rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]
+) -> None:
+    workers = [a for a in assignments if a.kind == "task"]
+    limited = {q["tenant"] for q in spec["rules"].get("quotas", ())}
+    tenants = sorted({instance.task(a.id).tenant for a in workers} - limited)
+    if not tenants:
+        return
+    tenant = pick(rng, *tenants)
+    mine = [a for a in workers if instance.task(a.id).tenant == tenant]
+    quota: Spec = {"tenant": tenant, "unit": "tasks"}
+    quota["maximum"] = sum(1 / instance.task(a.id).gang_size for a in mine) // 1 - 1
+    if all("measured_sms" in p for p in spec["gpu_pools"]) and pick(rng, True, False):
+        quota = {"tenant": tenant, "unit": "gpu_share"}
+        quota["maximum"] = 0.8 * sum(a.share_pct for a in mine) / 100
+    spec["rules"].setdefault("quotas", []).append(quota)
+
+
+def _a_gang(rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]) -> None:
+    """Make a gang of tasks that were placed one by one."""
+    placed = {a.id for a in assignments}
+    loose = [t for t in spec["tasks"] if t["gang_size"] == 1 and t["id"] in placed]
+    if loose and instance.gpu_count > 1:
+        task = pick(rng, *loose)
+        task["gang_size"] = 2
+        task["count"] = max(1, task["count"] // 2)
+
+
+_TIGHTEN = (_less_memory, _a_tighter_slo, _a_lower_quota, _a_gang)
