@@ -24,7 +24,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage lint format docs bench wheel-test clean
+.PHONY: help demo test test-deep coverage lint format docs bench bugs wheel-test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,10 @@ docs: $(DOCS)  ## build the documentation; a warning is an error
 bench: $(DEV)  ## run the benchmarks
 	@echo "Running the benchmarks ..."
 	@$(BIN)/python benchmarks/run.py
+
+bugs: $(DEV)  ## plant one bug at a time and see whether the tests notice
+	@echo "Planting bugs, $(WORKERS) at a time ..."
+	@$(BIN)/python benchmarks/planted_bugs.py --jobs $(WORKERS)
 
 # The tests are copied away, so that nothing can import the working tree by accident.
 wheel-test: $(DEV)  ## build the wheel, install it in a fresh environment, test that

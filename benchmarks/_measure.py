@@ -38,7 +38,7 @@ def best_of(n: int, action: Callable[[], Any]) -> float:
 
 
 def walls(argv: Sequence[str], n: int) -> list[float]:
-    """Return the wall-clock seconds of n runs of a command, each a process of its own, ascending."""
+    """Return the wall-clock seconds of n runs of a command, ascending."""
     found = []
     for _ in range(n):
         started = time.perf_counter()
@@ -47,7 +47,7 @@ def walls(argv: Sequence[str], n: int) -> list[float]:
     return sorted(found)
 
 
-def fresh(script: str, case: Mapping[str, Any]) -> Any:
+def fresh(script: str, case: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever the case prints
     """Run one case of a benchmark script in a new process; return what it prints as JSON."""
     done = subprocess.run(
         [sys.executable, str(Path(script).resolve()), "--case", json.dumps(case)],
@@ -83,7 +83,6 @@ def machine() -> Row:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "system": f"{platform.system()} {platform.release()}",
         **dict(versions()),
     }
 

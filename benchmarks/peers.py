@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from _measure import Row, fresh, show, timed
+
+if TYPE_CHECKING:
+    from colocate.instance import Instance, Service, Task
 
 __all__ = ["measure"]
 
@@ -41,7 +45,7 @@ def _case(gpus: int, seed: int) -> list[Row]:
 
     def exact() -> float:
         columns = np.repeat(np.arange(len(tasks)), [t.count for t in tasks])
-        values = np.array(worth)[np.ix_(hosts, columns)]
+        values = np.array(worth)[np.ix_(np.array(hosts), columns)]
         rows, chosen = scipy.optimize.linear_sum_assignment(values, maximize=True)
         return float(values[rows, chosen].sum())
 
@@ -56,7 +60,8 @@ def _case(gpus: int, seed: int) -> list[Row]:
     assert optimum <= result.bound * (1 + 1e-6)
     greedy_s = min(t.compile_s + t.solve_s for t in warm)
 
-    def row(method: str, value: float, table: float | None, seconds: float) -> Row:
+    def row(method: str, value: float, table: float | None, seconds: float | None) -> Row:
+        total = None if seconds is None else (table or 0.0) + seconds
         return {
             "method": method,
             "gpus": gpus,
@@ -64,9 +69,9 @@ def _case(gpus: int, seed: int) -> list[Row]:
             "objective": round(value, 4),
             "of_optimum": round(value / optimum, 4),
             "table_s": None if table is None else round(table, 3),
-            "method_s": round(seconds, 4),
-            "total_s": round((table or 0.0) + seconds, 4),
-            "times_greedy": round(((table or 0.0) + seconds) / greedy_s, 2),
+            "method_s": None if seconds is None else round(seconds, 4),
+            "total_s": None if total is None else round(total, 4),
+            "times_greedy": None if total is None else round(total / greedy_s, 2),
         }
 
     return [
@@ -79,68 +84,71 @@ def _case(gpus: int, seed: int) -> list[Row]:
             min(t.total_s for t in warm),
         ),
         row("colocate greedy, first call", result.objective, None, cold_s),
-        row("bound that colocate proves", result.bound, None, min(t.total_s for t in warm)),
+        row("bound that colocate proves with it", result.bound, None, None),
         row("plain Python: best pair first, GPU by GPU", best_first, table_s, best_first_s),
         row("plain Python: each GPU in turn takes its best task", in_turn, table_s, in_turn_s),
     ]
 
 
-def _worth(instance: Any, services: list[Any], tasks: list[Any]) -> list[list[float]]:
+def _worth(instance: Instance, services: list[Service], tasks: list[Task]) -> list[list[float]]:
     """Return [service, task]: the best weighted normalised rate, 0 where the two cannot share.
 
     The last row is for GPUs without a service.
     """
-    from bundled.pairs import service_share, steps
+    from bundled.pairs import service_share
 
     from colocate.components import at_most
-    from colocate.models.curves import rate_alone
     from colocate.models.interference import slowdown
     from colocate.models.memory import memory_per_process
 
     (pool,) = instance.gpu_pools
     room = pool.memory_gib - pool.reserve_gib
-    within: dict[tuple[str, int], list[float]] = {}
-    for t in tasks:
-        if (t.profile, t.batch) not in within:
-            profile = instance.profile(t.profile, pool.gpu_type)
-            rates = [0.0] * (pool.sm_count + 1)
-            for _, lo, hi in steps(pool):
-                rates[hi] = max(rates[hi], rate_alone(profile, t.batch, 100 * lo / pool.sm_count))
-            for h in range(1, pool.sm_count + 1):
-                rates[h] = max(rates[h], rates[h - 1])
-            within[t.profile, t.batch] = rates
-    shares: dict[tuple[int, str], list[tuple[int, float]]] = {}
-    slower: dict[tuple[int, str], float] = {}
-    for s, service in enumerate([*services, None]):
-        for t in tasks:
-            if (s, t.profile) in shares:
-                continue
-            company = [] if service is None else [service.profile]
-            slower[s, t.profile] = slowdown(
-                instance.interference, pool.gpu_type, t.profile, company, instance.confidence
-            ).mean
-            found = [] if service is None else service_share(instance, pool, service, t)
-            taken = [(hi, gib) for _, hi, _, gib in found]
-            shares[s, t.profile] = [(0, 0.0)] if service is None else taken
+    within = {(t.profile, t.batch): _rates_within(instance, t) for t in tasks}
+    taken: dict[str, list[tuple[int, float]]] = {}
+    slower: dict[str, float] = {}
     worth = []
-    for s in range(len(services) + 1):
+    for service in [*services, None]:
+        for t in {t.profile: t for t in tasks}.values():
+            company = [] if service is None else [service.profile]
+            found = slowdown(
+                instance.interference, pool.gpu_type, t.profile, company, instance.confidence
+            )
+            assert found is not None
+            slower[t.profile] = found.mean
+            taken[t.profile] = [(0, 0.0)]
+            if service is not None:
+                least = service_share(instance, pool, service, t)
+                taken[t.profile] = [(sms, gib) for _, sms, _, gib in least]
         line = []
         for t in tasks:
             profile = instance.profile(t.profile, pool.gpu_type)
-            memory = t.memory_gib or memory_per_process(profile, t.batch)
+            assert profile is not None
+            memory = t.memory_gib or memory_per_process(profile, t.batch) or float("inf")
             rates = within[t.profile, t.batch]
-            best = max(
-                (
-                    rates[pool.sm_count - hi]
-                    for hi, gib in shares[s, t.profile]
-                    if at_most(gib + memory * t.processes, room)
-                ),
-                default=0.0,
-            )
-            reference = max(rates)
-            line.append(t.weight * best / slower[s, t.profile] / reference)
+            left = [
+                rates[pool.sm_count - sms]
+                for sms, gib in taken[t.profile]
+                if at_most(gib + memory * t.processes, room)
+            ]
+            line.append(t.weight * max(left, default=0.0) / slower[t.profile] / rates[-1])
         worth.append(line)
     return worth
+
+
+def _rates_within(instance: Instance, task: Task) -> list[float]:
+    """Return the best rate alone with at most h multiprocessors, for h = 0 ... all."""
+    from bundled.pairs import steps
+
+    from colocate.models.curves import rate_alone
+
+    (pool,) = instance.gpu_pools
+    profile = instance.profile(task.profile, pool.gpu_type)
+    assert profile is not None
+    rates = [0.0] * (pool.sm_count + 1)
+    for _, sure, most in steps(pool):
+        rate = rate_alone(profile, task.batch, 100 * sure / pool.sm_count)
+        rates[most] = max(rates[most], rate or 0.0)
+    return list(accumulate(rates, max))
 
 
 def _gpu_by_gpu(worth: list[list[float]], hosts: list[int], counts: list[int]) -> float:

@@ -127,9 +127,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _tests(folder: Path) -> list[str]:
     """Return the files and folders of tests to run, in order."""
-    return [
-        str(found.relative_to(folder)) for name in TESTS for found in sorted(folder.glob(name))
-    ]
+    return [str(found.relative_to(folder)) for name in TESTS for found in sorted(folder.glob(name))]
 
 
 def run(bug: Bug | None) -> Outcome:

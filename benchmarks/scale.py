@@ -21,7 +21,10 @@ from _measure import Row, best_of, fresh, peak_mib, show, timed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
     import colocate as co
+    from colocate.instance import ServiceTable, TaskTable
 
 __all__ = ["measure"]
 
@@ -50,7 +53,9 @@ VERIFY_CASES = (
 
 def measure() -> dict[str, list[Row]]:
     """Return the tables `scale`, `json` and `verify`."""
-    scale = [fresh(__file__, {"what": "solve", "form": f, "gpus": n, "warm": w}) for f, n, w in CASES]
+    scale = [
+        fresh(__file__, {"what": "solve", "form": f, "gpus": n, "warm": w}) for f, n, w in CASES
+    ]
     files = [fresh(__file__, {"what": "json", "form": f, "gpus": n}) for f, n in JSON_CASES]
     judged = [
         fresh(__file__, {"what": "verify", "family": family, "form": form, "gpus": n})
@@ -81,7 +86,9 @@ def _arrays(family: str, form: str, gpus: int) -> dict[str, Any]:
     }
 
 
-def _columns(table: Any, multiplicity: str, form: str, dice: Any) -> dict[str, Any]:
+def _columns(
+    table: ServiceTable | TaskTable, multiplicity: str, form: str, dice: np.random.Generator
+) -> dict[str, Any]:
     import numpy as np
 
     number = np.array(getattr(table, multiplicity))

@@ -101,9 +101,7 @@ def _modules() -> list[Row]:
 
 
 def _run(argv: list[str]) -> str:
-    done = subprocess.run(
-        argv, cwd=root, capture_output=True, text=True, check=True, timeout=120
-    )
+    done = subprocess.run(argv, cwd=root, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout
 
 

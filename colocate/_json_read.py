@@ -36,7 +36,7 @@ LOCATE_ALL_CHARACTERS = 1 << 16
 """In longer texts only the first problem gets its line number: each takes a walk."""
 
 # Measured cost in bytes of what each character brings with it.
-_WEIGHTS = {b",": 50, b"[": 60, b"{": 230, b":": 30, b'"': 15, b"-": 60}
+_WEIGHTS = {b",": 50, b"[": 60, b"{": 450, b":": 30, b'"': 15, b"-": 60}
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _CHECK_UNIT = "check the number and its unit."
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b'[]{}"')

@@ -59,12 +59,9 @@ def _reach(runs: _Runs) -> Ints:
     # maximum serves all owners.
     rank = np.concatenate(([0], np.cumsum(np.diff(runs.owner) != 0))).astype(np.int64)
     span = int(runs.high.max()) + 1
-    if rank[-1] < (2**62) // span:
-        reach: Ints = np.maximum.accumulate(runs.high + rank * span) - rank * span
-        return reach
-    starts = np.flatnonzero(np.diff(rank, prepend=-1))
-    pieces = np.split(runs.high, starts[1:])
-    return np.concatenate([np.maximum.accumulate(piece) for piece in pieces])
+    assert rank[-1] < 2**62 // span, "the limits of an instance keep this far away"
+    reach: Ints = np.maximum.accumulate(runs.high + rank * span) - rank * span
+    return reach
 
 
 def _overlaps(runs: _Runs) -> list[_Overlap]:

@@ -191,9 +191,17 @@ class Configurator:
             rate * kept,
             t.processes * per_process,
             best,
-            rate > 0 if self.share_floor else faster,
+            rate > 0 if self.share_floor else (rate > 0) & ~self._beaten(rate),
             pair_index,
         )
+
+    def _beaten(self, rate: Floats) -> Bools:
+        """Return which percentages another one beats that is no larger and takes no more."""
+        share = self.gpu.grid.share_pct
+        as_good = (rate[None, :] >= rate[:, None]) & (share[None, :] <= share[:, None])
+        # The grid ascends in hi. A larger percentage may have been measured to take less.
+        found: Bools = np.tril(as_good, -1).any(axis=1)
+        return found
 
     # -- in company ----------------------------------------------------------------------------
 

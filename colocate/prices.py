@@ -39,7 +39,8 @@ def linear_prices(problem: Problem) -> Floats | None:
         return None
     rows = problem.rows
     matrix = csr_array((rows.coefficient, (rows.row, rows.variable)), shape=(rows.size, n))
-    worth = np.concatenate([problem.columns.value, problem.levels.value])
+    # Worth is solved for in units of the largest, so that the unit of the weights changes nothing.
+    worth = np.concatenate([problem.columns.value, problem.levels.value]) / problem.scale
     equal = rows.lower == rows.upper
     above = ~equal & np.isfinite(rows.upper)
     below = ~equal & np.isfinite(rows.lower)
@@ -64,6 +65,7 @@ def linear_prices(problem: Problem) -> Floats | None:
         marginals = -found.ineqlin.marginals
         prices[above] += marginals[: int(above.sum())]
         prices[below] -= marginals[int(above.sum()) :]
+    prices *= problem.scale
     return prices if np.isfinite(prices).all() else None
 
 

@@ -111,6 +111,12 @@ class Problem:
         """Columns and levels together."""
         return self.columns.size + self.levels.size
 
+    @property
+    def scale(self) -> float:
+        """The largest worth of a column or a gang: what differences are small against."""
+        worth = np.abs(np.concatenate([self.columns.value, self.levels.value]))
+        return float(worth.max(initial=0.0)) or 1.0
+
     def objective_of(self, value: float) -> float:
         """Turn a maximised value into the instance's objective."""
         return self.offset + self.sign * value

@@ -27,7 +27,6 @@ __all__ = [
     "Percent",
     "Positive",
     "Share",
-    "sort_by",
 ]
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -102,12 +101,3 @@ class Component(Frozen):
         AfterValidator(lambda params: dict(sorted(params.items()))),
     ] = Field(default_factory=dict)
     """Its parameters; each component's page lists them."""
-
-
-def sort_by(*names: str) -> AfterValidator:
-    """Return a validator that keeps a tuple of objects in the canonical order of these fields."""
-
-    def ordered(items: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(sorted(items, key=lambda item: tuple(getattr(item, n) for n in names)))
-
-    return AfterValidator(ordered)

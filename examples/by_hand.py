@@ -20,11 +20,13 @@ def main() -> int:
         gpu = f"{placement.pool}/{placement.gpu}"
         for _, s in placement.services:
             slo_ms = instance.service(s.service).slo_ms
+            assert s.predicted is not None  # `solve` always states predictions
             used = s.predicted.latency_hi_ms / slo_ms
             print(
                 f"{gpu}  {s.service:8} batch {s.batch:4}  {s.share_pct:3} %  {used:.0%} of its SLO"
             )
         for _, t in placement.tasks:
+            assert t.predicted is not None
             speed = t.predicted.normalised_rate
             print(
                 f"{gpu}  {t.task:8} batch {t.batch:4}  {t.share_pct:3} %  {speed:.0%} of full speed"

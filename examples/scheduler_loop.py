@@ -25,12 +25,12 @@ def question(waiting: dict[str, int]) -> co.Instance:
 
 def environment(placement: Placement) -> list[str]:
     """Return what each process on a GPU is to be started with."""
-    held = [(s.service, replica, s) for replica, s in placement.services]
-    held += [(t.task, worker, t) for worker, t in placement.tasks]
+    held = [(s.service, replica, s.share_pct, s.batch) for replica, s in placement.services]
+    held += [(t.task, worker, t.share_pct, t.batch) for worker, t in placement.tasks]
     return [
         f"{name}[{number}] on {placement.pool}/{placement.gpu}: "
-        f"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE={knobs.share_pct} BATCH={knobs.batch}"
-        for name, number, knobs in held
+        f"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE={share_pct} BATCH={batch}"
+        for name, number, share_pct, batch in held
     ]
 
 

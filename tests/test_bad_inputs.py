@@ -12,14 +12,13 @@ from tests.corpus.contradictions import contradiction_cases
 from tests.corpus.fields import generated_cases
 from tests.corpus.files import FileCase, file_cases
 from tests.corpus.text import text_cases
-from tests.corpus.valid import FILES, Case, to_bytes
-from tests.corpus.values import value_cases
+from tests.corpus.valid import FILES, Case, damaged, steps_of, to_bytes
+from tests.corpus.values import UNKNOWN, value_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-GENERATED = list(generated_cases())
 WRITTEN = [*text_cases(), *value_cases(), *contradiction_cases()]
 
 
@@ -67,13 +66,6 @@ def test_undamaged_files_are_accepted(tmp_path: Path) -> None:
         reader(kind, tmp_path)(to_bytes(file))
 
 
-def test_corpus_is_large_and_without_repeats() -> None:
-    assert len(WRITTEN) >= 100
-    assert len(GENERATED) >= 2000
-    names = [c.name for c in GENERATED + WRITTEN]
-    assert len(set(names)) == len(names)
-
-
 def refusal_of(case: Case, folder: Path) -> InputError:
     expected = PlanError if case.kind == "plan" else InstanceError
     with pytest.raises(expected) as caught:
@@ -82,12 +74,23 @@ def refusal_of(case: Case, folder: Path) -> InputError:
 
 
 def test_every_damaged_field_is_refused_with_its_place(tmp_path: Path) -> None:
-    for case in GENERATED:
+    names = {case.name for case in WRITTEN}
+    assert len(names) == len(WRITTEN) >= 150
+    for case in generated_cases():
+        names.add(case.name)
         try:
             check(refusal_of(case, tmp_path), case.path, case.words)
         except BaseException as failed:
             failed.add_note(case.name)
             raise
+    assert len(names) - len(WRITTEN) >= 2500
+
+
+@pytest.mark.parametrize(("holder", "wrong", "right"), UNKNOWN)
+def test_misspelled_keys_are_told_the_right_one(holder: str, wrong: str, right: str) -> None:
+    with pytest.raises(InstanceError) as caught:
+        parse_instance(damaged("instance", {(*steps_of(holder), wrong): 1}))
+    assert caught.value.advice == f"write {right!r}."
 
 
 @pytest.mark.parametrize("case", WRITTEN, ids=lambda c: c.name)

@@ -158,6 +158,23 @@ def test_gpus_that_are_alike_join_across_pools() -> None:
     assert found.gpus[1].memory_gib == 15.0
 
 
+def test_gpus_that_were_measured_differently_do_not_join() -> None:
+    """Measured counts of multiprocessors are part of what a GPU is."""
+    pool = {"gpu_type": "A", "count": 2, "memory_gib": 16.0, "sm_count": 4}
+    half = [{"share_pct": 50, "sms": 1}, {"share_pct": 100, "sms": 4}]
+    found = classify(
+        instance(
+            gpu_pools=[
+                {"id": "a", **pool},
+                {"id": "b", **pool, "measured_sms": half},
+                {"id": "c", **pool, "measured_sms": half},
+            ]
+        )
+    )
+    assert [[name for name, _ in g.members] for g in found.gpus] == [["a"], ["b", "c"]]
+    assert [g.grid.lo.tolist() for g in found.gpus] == [[1, 2, 3, 4], [1, 4]]
+
+
 def test_pins_part_gpus() -> None:
     """GPUs that a service is pinned to are a class of their own, at their own ordinals."""
     pool = {"id": "a", "gpu_type": "A", "count": 4, "first": 10, "memory_gib": 16.0, "sm_count": 4}

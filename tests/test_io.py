@@ -268,6 +268,8 @@ def test_size_limit_counts_bytes_of_text_too() -> None:
     assert len(data) < 12_000 < len(data.encode())
     with pytest.raises(InstanceError, match="limit 12000"):
         parse_instance(data, max_bytes=12_000)
+    with pytest.raises(InstanceError, match="limit 100"):
+        parse_instance(data, max_bytes=100)
     parse_instance(data, max_bytes=40_000)
 
 

@@ -17,6 +17,7 @@ from colocate.io import (
 from tests.corpus.valid import (
     INSTANCE,
     Raw,
+    Steps,
     damaged,
     to_bytes,
 )
@@ -31,7 +32,7 @@ def refused(data: bytes) -> InstanceError:
     return caught.value
 
 
-def pretty(change: dict[tuple[str | int, ...], Any]) -> bytes:
+def pretty(change: dict[Steps, Any]) -> bytes:
     return json.dumps(json.loads(damaged("instance", change)), indent=1).encode()
 
 
@@ -74,7 +75,7 @@ def test_line_of_broken_text() -> None:
 
 
 def test_long_files_name_lines_for_the_first_problem_only() -> None:
-    change = {("services", 0, "slo_ms"): -1, ("tasks", 0, "weight"): -1}
+    change: dict[Steps, Any] = {("services", 0, "slo_ms"): -1, ("tasks", 0, "weight"): -1}
     short = refused(pretty(change))
     assert [p.source is not None and ":" in p.source for p in (short, *short.more)] == [True, True]
     middle = refused(pretty({**change, ("description",): "x" * 70_000}))

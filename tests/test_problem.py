@@ -80,6 +80,34 @@ def test_minimising_turns_the_sign_once() -> None:
     assert problem.objective_of(problem.columns.value[alone]) == pytest.approx(20 + 2 * 8 / 40)
 
 
+def test_a_pinned_service_is_held_once_and_on_its_gpus_only() -> None:
+    """A free service with as many replicas may be twice on a GPU, and anywhere."""
+    light = {"profile": "net", "rate_rps": 5.0, "slo_ms": 900.0, "replicas": 2}
+    pinned = [{"pool": "a", "gpus": "0,2"}]
+    problem = compile_problem(
+        instance(
+            gpu_pools=[{"id": "a", "gpu_type": "A", "count": 3, "memory_gib": 16.0, "sm_count": 4}],
+            services=[{"id": "free", **light}, {"id": "pin", **light, "pinned": pinned}],
+            tasks=[],
+            rules={"services_per_gpu": 2},
+        )
+    )
+    free, pin = problem.source.classes.services.entry_class.tolist()
+    gpus = [g.pinned for g in problem.source.classes.gpus]
+    held = {
+        (gpus[int(g)], tuple(sorted(s for _, s in content)))
+        for g, content in zip(problem.columns.gpu, contents(problem), strict=True)
+    }
+    assert held == {
+        ((), (free,)),
+        ((), (free, free)),
+        ((pin,), (free,)),
+        ((pin,), (pin,)),
+        ((pin,), (free, free)),
+        ((pin,), tuple(sorted((free, pin)))),
+    }
+
+
 def gangs(size: int, count: int, **rules: object) -> Problem:
     """Gangs on two GPU types, one twice as fast."""
     pools = [

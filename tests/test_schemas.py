@@ -57,7 +57,7 @@ def _constant(text: str) -> float:
 def test_schemas_refuse_what_the_reader_refuses() -> None:
     """All but what a schema cannot say: how large runs are, and the spelling of numbers."""
     accepted = []
-    for case in generated_cases():
+    for case in generated_cases(every=3):
         value = json.loads(case.data, parse_constant=_constant)
         if not CHECKERS[case.kind].complaints(value):  # type: ignore[index]
             accepted.append(case.name)
@@ -67,7 +67,7 @@ def test_schemas_refuse_what_the_reader_refuses() -> None:
     counts = (".budget = 1", ".budget = 9", ".totals.")
     unsaid = (*runs, *control, *counts, "NaN")
     assert [name for name in accepted if not any(words in name for words in unsaid)] == []
-    assert len(accepted) < len(KINDS) * 50
+    assert len(accepted) < 60
 
 
 def test_every_field_is_described_or_named_plainly() -> None:

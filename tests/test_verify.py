@@ -103,6 +103,17 @@ def test_a_dangling_reference(group: On, words: tuple[str, ...]):
     assert verdict.objective is None
 
 
+def test_gpus_before_the_first_of_a_pool():
+    instance = changed(lambda s: s["gpu_pools"][1].update(first=5))
+    verdict = verify(instance, swap(toy_plan(), instance_sha256=instance.sha256))
+    assert [(v.kind, v.message) for v in verdict.violations] == [
+        ("reference", "GPU 1 is not in pool h100, which has 5-6"),
+        ("reference", "GPU 0 is not in pool h100, which has 5-6"),
+    ]
+    moved = On("h100", "6,5", (), [("gpt", "0,3", 4, 50)])
+    assert verify(instance, hand_made(instance, [*TOY_GROUPS[:2], moved, TOY_GROUPS[3]])).ok
+
+
 def test_unknown_names_among_what_is_left_out():
     plan = toy_plan()
     gone = UnplacedTasks(task="vgg", ids="0", reason="outbid")
@@ -119,6 +130,7 @@ def test_unknown_names_among_what_is_left_out():
         (("0,0", "0-1"), ("1", "5"), "a100/0"),
         (("1-2", "0-1"), ("0-2", "5-7"), "a100/1-2"),
         (("0-3", "0-3"), ("1-2", "5-6"), "a100/1-2"),
+        (("0-3", "0-3"), ("1,3", "5-6"), "a100/3"),
     ],
 )
 def test_a_gpu_used_twice(first: tuple[str, str], second: tuple[str, str], shown: str):
@@ -161,6 +173,30 @@ def test_a_gang_on_one_gpu():
     expect(judged(light, both), "gang", "two workers of task 0 of gpt", where="h100/0")
 
 
+def test_a_gang_on_one_gpu_of_several():
+    def light(spec: Spec) -> None:
+        spec["services"] = spec["services"][1:]
+        spec["tasks"][1].update(memory_gib=1.0, count=3)
+
+    right = On("a100", "0-2", (), [("gpt", "2,0,3", 4, 40), ("gpt", "4,5,1", 4, 40)])
+    assert judged(light, right).ok
+    wrong = On("a100", "0-2", (), [("gpt", "2,0,3", 4, 40), ("gpt", "4,1,5", 4, 40)])
+    expect(judged(light, wrong), "gang", "two workers of task 0 of gpt", where="a100/1")
+
+
+def test_two_of_three_neighbours_are_of_one_gang():
+    def roomy(spec: Spec) -> None:
+        spec["services"] = []
+        spec["tasks"][1].update(memory_gib=1.0, count=3)
+        spec["rules"]["tasks_per_gpu"] = 3
+
+    three = On("h100", "0-1", (), [("gpt", ids, 4, 30) for ids in ("0,5", "2,1", "4,3")])
+    assert judged(roomy, three).ok
+    three = On("h100", "0-1", (), [("gpt", ids, 4, 30) for ids in ("0,5", "2,3", "1,4")])
+    verdict = judged(roomy, three)
+    expect(verdict, "gang", "two workers of task 0 of gpt", where="h100/0")
+
+
 def test_single_tasks_of_one_entry_may_share_a_gpu():
     both = On("h100", "0", (), [("resnet", "0", 64, 40), ("resnet", "1", 64, 40)])
     assert judged(lambda s: s["services"].pop(0), both).ok
@@ -182,6 +218,7 @@ def test_a_required_service_that_is_missing():
         ([{"pool": "a100", "gpus": "0-1"}, {"pool": "a100", "gpus": "3"}], True),
         ([{"pool": "a100", "gpus": "0-1"}, {"pool": "a100", "gpus": "2"}], False),
         ([{"pool": "a100", "gpus": "1-3"}], False),
+        ([{"pool": "a100", "gpus": "0,2-3"}], False),
         ([{"pool": "a100", "gpus": "3,0"}, {"pool": "a100", "gpus": "1"}], True),
         ([{"pool": "h100", "gpus": "0-1"}, {"pool": "old", "gpus": "0"}], False),
     ],

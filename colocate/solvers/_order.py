@@ -30,7 +30,7 @@ def column_rank(problem: Problem) -> NDArray[np.int64]:
         ),
         "task": _ranks([problem.task_count.astype(float), gang.astype(float)]),
     }
-    value = np.round(columns.value, DIGITS)
+    value = np.round(columns.value / problem.scale, DIGITS)
     rank = _ranks([-value])
     for _ in range(ROUNDS):
         held = np.where(

@@ -35,7 +35,7 @@ __all__ = ["BruteForceSolver"]
 MAX_NODES = 3_000_000
 CHECK_EVERY = 2048
 SAME = 1e-10
-"""Relative difference below which a completion does not count as better."""
+"""Difference below which a completion does not count as better, in the worth of all GPUs."""
 
 
 class BruteForceSolver:
@@ -109,6 +109,7 @@ class _Search:
         self.best_gangs = np.zeros(problem.levels.size, dtype=np.int64)
         self.limit = Limit.NONE
         self.prices = linear_prices(problem)
+        self.same = SAME * problem.scale * max(1, int(problem.gpu_count.sum()))
         self._prepare()
 
     def _prepare(self) -> None:
@@ -257,7 +258,7 @@ class _Search:
         for position in range(first, len(order)) if left else ():
             column = order[position]
             most = ahead + left * max(0.0, self.reduced[column]) + self.tail[gpu + 1]
-            if most <= self.best_value + SAME * max(1.0, abs(self.best_value)):
+            if most <= self.best_value + self.same:
                 return
             if self._take(column):
                 self._fill(gpu, left - 1, position, ahead + self.reduced[column])

@@ -150,6 +150,7 @@ class _Improvement:
     def __init__(self, state: State, floor: int | None = None) -> None:
         self.state = state
         self.floor = floor
+        self.smallest = SMALLEST_GAIN * state.problem.scale
         self.levels = state.problem.levels.value.tolist()
         self.size = state.problem.gang_size.tolist()
         self.heap: list[tuple[float, int, int, Change | int]] = []
@@ -176,7 +177,7 @@ class _Improvement:
         return Limit.NONE
 
     def _push(self, gain: float, rank: int, what: Change | int) -> None:
-        if gain > SMALLEST_GAIN or self.floor is not None:
+        if gain > self.smallest or self.floor is not None:
             self.pushed += 1
             heapq.heappush(self.heap, (-gain, rank, self.pushed, what))
             if isinstance(what, int):
@@ -245,7 +246,7 @@ class _Improvement:
         if changes is None:
             return
         worth = self._worth(changes, level)
-        if worth < expected - SMALLEST_GAIN:
+        if worth < expected - self.smallest:
             self._push(worth, self.state.rank[next(iter(changes)).target], level)
             return
         before = self.state.gangs[level]

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["draw_contended"]
 
 _STEPS = 20_000
+_TRIES = 5
 
 
 def draw_contended(rng: Random) -> Spec:
     """Draw an instance and tighten its limits one after another."""
-    spec = draw_free(rng)
-    instance = Instance.model_validate(spec)
-    answer = _best(instance)
-    for tighten in rng.sample(_TIGHTEN, len(_TIGHTEN)):
+    for _ in range(_TRIES):
+        spec = draw_free(rng, tight=frozenset(pick(rng, (), ("gang",))))
+        instance = Instance.model_validate(spec)
+        answer = _best(instance)
+        if answer is not None and _by_gpu(answer.assignments):
+            break
+    for tighten in _TIGHTEN:
         if answer is None:
             break
         tried = copy.deepcopy(spec)
@@ -77,13 +81,15 @@ def _settings(instance: Instance, together: Sequence[Assignment]) -> list[Settin
 def _less_memory(
     rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]
 ) -> None:
-    shared = _by_gpu(assignments)
-    if shared:
-        together = pick(rng, *shared)
-        used = sum(s.memory_gib for s in _settings(instance, together))
-        for pool in spec["gpu_pools"]:
-            if pool["id"] == together[0].pool:
-                pool["memory_gib"] = used + pool.get("reserve_gib", 0.0) - 0.25
+    for pool in spec["gpu_pools"]:
+        used = [
+            sum(s.memory_gib for s in _settings(instance, together))
+            for together in _by_gpu(assignments)
+            if together[0].pool == pool["id"]
+        ]
+        if used:
+            pool["memory_gib"] = pick(rng, max(used), min(used)) - 0.25
+            pool["memory_gib"] += pool.get("reserve_gib", 0.0)
 
 
 def _a_tighter_slo(
@@ -101,7 +107,7 @@ def _a_tighter_slo(
                     latency = 1000 * service["rate_rps"] * tau / setting.batch
                 else:
                     latency = 1000 * (setting.batch / service["rate_rps"] + tau)
-                service["slo_ms"] = min(service["slo_ms"], 0.99 * latency)
+                service["slo_ms"] = min(service["slo_ms"], pick(rng, 0.99, 0.9, 0.8) * latency)
 
 
 def _a_lower_quota(
@@ -114,11 +120,14 @@ def _a_lower_quota(
         return
     tenant = pick(rng, *tenants)
     mine = [a for a in workers if instance.task(a.id).tenant == tenant]
-    quota: Spec = {"tenant": tenant, "unit": "tasks"}
-    quota["maximum"] = sum(1 / instance.task(a.id).gang_size for a in mine) // 1 - 1
-    if all("measured_sms" in p for p in spec["gpu_pools"]) and pick(rng, True, False):
-        quota = {"tenant": tenant, "unit": "gpu_share"}
-        quota["maximum"] = 0.8 * sum(a.share_pct for a in mine) / 100
+    placed = len({(a.id, a.ordinal // instance.task(a.id).gang_size) for a in mine})
+    if placed > 1:
+        quota: Spec = {"tenant": tenant, "unit": "tasks", "maximum": placed - 1}
+    elif instance.rules.tasks_per_gpu == 1:
+        used = sum(a.share_pct for a in mine) / 100
+        quota = {"tenant": tenant, "unit": "gpu_share", "maximum": 0.8 * used}
+    else:
+        return
     spec["rules"].setdefault("quotas", []).append(quota)
 
 
@@ -132,4 +141,4 @@ def _a_gang(rng: Random, spec: Spec, instance: Instance, assignments: Sequence[A
         task["count"] = max(1, task["count"] // 2)
 
 
-_TIGHTEN = (_less_memory, _a_tighter_slo, _a_lower_quota, _a_gang)
+_TIGHTEN = (_a_tighter_slo, _a_lower_quota, _a_gang, _less_memory, _a_tighter_slo)

@@ -29,11 +29,11 @@ __all__ = ["draw_entries", "draw_free", "draw_profiles", "gpus_of"]
 BATCHES = ((4,), (1,), (2, 8), (1, 4))
 
 
-def draw_free(rng: Random) -> Spec:
-    """Draw an instance without looking at what fits."""
+def draw_free(rng: Random, *, tight: frozenset[Tight] | None = None) -> Spec:
+    """Draw an instance without looking at what fits; `tight` names the rules that are to bite."""
     types = ["A", "B"][: pick(rng, 1, 1, 2)]
     confidence = draw_confidence(rng)
-    tight = draw_tight(rng)
+    tight = draw_tight(rng) if tight is None else tight
     pools = draw_pools(rng, types, tight)
     services, tasks = draw_entries(rng, len(gpus_of(pools)), tight)
     profiles = draw_profiles(rng, types, [*services, *tasks], confidence, everywhere=False)

@@ -121,6 +121,7 @@ class OneGpu:
             if s.pinned is not None
         }
         self._offers: dict[tuple[str, tuple[str, ...]], list[tuple[int, ...]]] = {}
+        self._settings: dict[tuple[str, str, tuple[str, ...]], list[Setting]] = {}
         self._outcomes: dict[tuple[str, tuple[int, ...]], list[Outcome]] = {}
 
     def offers(self, pool: GpuPool, gpu: int) -> list[tuple[int, ...]]:
@@ -177,6 +178,16 @@ class OneGpu:
         How fast a service is, beyond its SLO, is worth nothing. Where a quota counts shares, every
         share of its tenant's workers is tried.
         """
+        # Only the profiles of the neighbours matter, and not their order.
+        beside = tuple(sorted(n.entry.profile for n in neighbours))
+        key = (pool.id, workload.id, beside)
+        if key not in self._settings:
+            self._settings[key] = self._undominated(pool, workload, neighbours)
+        return self._settings[key]
+
+    def _undominated(
+        self, pool: GpuPool, workload: Workload, neighbours: Sequence[Workload]
+    ) -> list[Setting]:
         is_task = workload.kind == "task"
         counted = is_task and workload.entry.tenant in self.share_tenants
         kept: list[Setting] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from colocate.errors import UnsupportedError
@@ -63,10 +64,15 @@ def knobs_of(pool: GpuPool) -> list[Knob]:
     """Return the percentages that may be used on a pool's GPUs, gathered by what they give."""
     if pool.measured_sms is not None:
         return [Knob(m.share_pct, m.share_pct, m.sms, m.sms) for m in pool.measured_sms]
+    return _unmeasured(pool.sm_count)
+
+
+@lru_cache(maxsize=128)
+def _unmeasured(sm_count: int) -> list[Knob]:
     found: list[Knob] = []
     for q in range(1, 101):
-        sure = q * pool.sm_count // 100
-        taken = (q * pool.sm_count + 99) // 100
+        sure = q * sm_count // 100
+        taken = (q * sm_count + 99) // 100
         if sure < 1:
             continue
         if found and (found[-1].sure, found[-1].taken) == (sure, taken):

@@ -110,7 +110,7 @@ def _degenerate(rng: Random) -> Spec:
 
 def _any(rng: Random) -> Spec:
     kinds = (draw_free, draw_contended, _feasible, _boundary, _infeasible, _degenerate)
-    (make,) = rng.choices(kinds, weights=(25, 40, 15, 8, 7, 5))
+    (make,) = rng.choices(kinds, weights=(20, 50, 12, 7, 6, 5))
     return make(rng)
 
 

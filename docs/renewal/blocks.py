@@ -187,6 +187,18 @@ def families() -> str:
     return _table(["family", "what it is"], [[f"`{n}`", what] for n, what in FAMILIES.items()])
 
 
+def strategies() -> str:
+    """Return the strategies of the test kit."""
+    from colocate import testing
+
+    rows = []
+    for name in sorted(testing.__all__):
+        if name.endswith("_instances") or name == "any_instance":
+            about = " ".join((inspect.getdoc(getattr(testing, name)) or "").split())
+            rows.append([f"`{name}()`", about])
+    return _table(["strategy", "what it draws"], rows)
+
+
 BLOCKS: dict[str, Callable[..., str]] = {
     "bundled": bundled,
     "capabilities": capabilities,
@@ -198,5 +210,6 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "names": names,
     "reasons": reasons,
     "solvers": solvers,
+    "strategies": strategies,
     "violations": violations,
 }

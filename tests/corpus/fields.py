@@ -7,6 +7,7 @@ limit that gets lost there is noticed.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from tests.corpus.kinds import (
@@ -328,32 +329,26 @@ def _label(value: Any) -> str:
     return shown if len(shown) <= 24 else f"{shown[:12]}...({len(shown)})"
 
 
-def generated_cases() -> Iterator[Case]:
-    """Yield every field of every format with every value that it must not have."""
+Damage = tuple[str, str, Steps, Any, str]
+"""Name, kind of file, where, what to put there, words of the message."""
+
+
+def _damages() -> Iterator[Damage]:
     for kind, objects in FIELDS.items():
         for at, fields in objects.items():
-            yield Case(
-                f"{kind}: {path_of(at)} has an unknown key",
-                kind,
-                damaged(kind, {(*at, "colour"): "red"}),
-                path_of((*at, "colour")),
-                "unknown key 'colour'",
-            )
+            where = path_of(at)
+            yield f"{where} has an unknown key", kind, (*at, "colour"), "red", "key 'colour'"
             for key, field in fields.items():
                 steps = (*at, key)
                 where = path_of(steps)
                 for wrong in (*field.wrong, *([] if field.null else [None])):
-                    yield Case(
-                        f"{kind}: {where} = {_label(wrong)}",
-                        kind,
-                        damaged(kind, {steps: wrong}),
-                        where,
-                    )
+                    yield f"{where} = {_label(wrong)}", kind, steps, wrong, ""
                 if field.required:
-                    yield Case(
-                        f"{kind}: {where} is missing",
-                        kind,
-                        damaged(kind, {steps: DROP}),
-                        where,
-                        f"'{key}'",
-                    )
+                    yield f"{where} is missing", kind, steps, DROP, f"'{key}'"
+
+
+def generated_cases(every: int = 1) -> Iterator[Case]:
+    """Yield every field of every format with every value that it must not have, or a share."""
+    for label, kind, steps, value, words in islice(_damages(), 0, None, every):
+        data = damaged(kind, {steps: value})
+        yield Case(f"{kind}: {label}", kind, data, path_of(steps), words)

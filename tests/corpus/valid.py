@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Step = str | int
@@ -19,7 +19,7 @@ class Case:
     name: str
     kind: str
     """`instance`, `plan` or `profiles`."""
-    data: bytes
+    data: bytes = field(repr=False)
     path: str
     """What the path of one of the problems must be."""
     words: str = ""
