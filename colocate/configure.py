@@ -200,8 +200,7 @@ class Configurator:
         share = self.gpu.grid.share_pct
         as_good = (rate[None, :] >= rate[:, None]) & (share[None, :] <= share[:, None])
         # The grid ascends in hi. A larger percentage may have been measured to take less.
-        found: Bools = np.tril(as_good, -1).any(axis=1)
-        return found
+        return np.asarray(np.tril(as_good, -1).any(axis=1))
 
     # -- in company ----------------------------------------------------------------------------
 
@@ -238,7 +237,7 @@ class Configurator:
         Sets that cannot be configured have no setting.
         """
         # A task whose share is counted by a quota has more than one undominated share.
-        counted = self.share_counts[sets[:, n_services:]].any(axis=1)
+        counted = np.asarray(self.share_counts[sets[:, n_services:]].any(axis=1))
         blocks = []
         for by_share in (False, True):
             rows = np.flatnonzero(counted == by_share)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colocate._json_path import Step, line_of, read_path, show_path
+from colocate.io.json_path import Step, line_of, read_path, show_path
 
 texts = st.text(st.sampled_from('ab"\\[]{},: \u4e2d'), max_size=4)
 values = st.recursive(

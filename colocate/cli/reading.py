@@ -38,8 +38,8 @@ def load_either(source: str, max_bytes: int) -> Instance | Plan:
     from io import BytesIO
 
     from colocate import io
-    from colocate._files import read_source
-    from colocate._json_read import read_json
+    from colocate.io.files import read_source
+    from colocate.io.json_read import read_json
 
     data, label, _ = read_source(source, max_bytes, InputError)
     again: str | BytesIO = source

@@ -159,7 +159,7 @@ class _Enumeration:
                 placed = list(key.placed)
                 for i in held:
                     placed[i] += 1
-                if any(n > item.limit for n, item in zip(placed, self.items, strict=True)):
+                if any(placed[i] > self.items[i].limit for i in held):
                     continue
                 # A gang has at most one worker on each GPU that is left.
                 if any(0 < placed[i] < self.items[i].limit - gpus_left for i in self.gangs):

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from colocate._files import MAX_BYTES, Source, read_source, write_atomic
-from colocate._json_path import read_path
-from colocate._json_read import Document, read_json
-from colocate._json_schema import Kind, json_schema
-from colocate._json_write import json_text, plain_data
-from colocate._problems import Problem, error_of, show_value
-from colocate._profile_files import Merged, check_names, merge
-from colocate._wording import all_problems
 from colocate.errors import InputError, InstanceError, PlanError, clean_text
+from colocate.io.files import MAX_BYTES, Source, read_source, write_atomic
+from colocate.io.json_path import read_path
+from colocate.io.json_read import Document, read_json
+from colocate.io.json_schema import Kind, json_schema
+from colocate.io.json_write import json_text, plain_data
+from colocate.io.problems import Problem, error_of, show_value
+from colocate.io.profile_files import Merged, check_names, merge
+from colocate.io.wording import all_problems
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from colocate.instance import GpuPool, GpuRef, Instance, Rules, Service, ServiceTable
+    from colocate.instance.fields import InstanceFields
+    from colocate.instance.parts import GpuPool, GpuRef, Rules, Service, ServiceTable
     from colocate.placement import PlacementGroup
 
     Batched = TypeVar("Batched", Service, ServiceTable)
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["canonical_order"]
 
 
-def canonical_order(instance: Instance) -> dict[str, Any]:
+def canonical_order(instance: InstanceFields) -> dict[str, Any]:
     """Return the fields of a checked instance, each list in its canonical order."""
     table = instance.service_table
     made: dict[str, Any] = {

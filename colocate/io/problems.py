@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colocate._json_path import Step, show_path
 from colocate.errors import InputError, clean_text
+from colocate.io.json_path import Step, show_path
 
 __all__ = ["MAX_PROBLEMS", "Place", "Problem", "error_of", "show_value"]
 

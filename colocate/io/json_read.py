@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
-from colocate._json_path import Step, line_of
-from colocate._problems import MAX_PROBLEMS, Problem, error_of
 from colocate.errors import InputError, clean_text
+from colocate.io.json_path import Step, line_of
+from colocate.io.problems import MAX_PROBLEMS, Problem, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from colocate._files import read_within
-from colocate._problems import show_value
 from colocate.errors import InstanceError
+from colocate.io.files import read_within
+from colocate.io.problems import show_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from colocate._json_path import Step
-    from colocate._json_read import Document
+    from colocate.io.json_path import Step
+    from colocate.io.json_read import Document
     from colocate.profile import ProfileFile
 
 __all__ = ["Merged", "check_names", "merge"]

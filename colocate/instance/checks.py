@@ -10,7 +10,8 @@ from colocate.errors import InstanceError
 from colocate.runs import MAX_ORDINAL, iter_runs
 
 if TYPE_CHECKING:
-    from colocate.instance import GpuPool, GpuRef, Instance, Service, Task
+    from colocate.instance.fields import InstanceFields
+    from colocate.instance.parts import GpuPool, GpuRef, Service, Task
     from colocate.placement import PlacementGroup
     from colocate.profile import Profile
 
@@ -20,7 +21,7 @@ _SIDE = MAX_ORDINAL.bit_length()
 _LAST = (1 << _SIDE) - 1
 
 
-def check_instance(instance: Instance) -> None:
+def check_instance(instance: InstanceFields) -> None:
     """Raise `InstanceError` at the first contradiction."""
     _pools(instance)
     _unique("profiles", ((p.workload, p.gpu_type) for p in instance.profiles))
@@ -56,7 +57,7 @@ def _unique(where: str, keys: Iterable[object]) -> None:
         seen.add(key)
 
 
-def _pools(instance: Instance) -> None:
+def _pools(instance: InstanceFields) -> None:
     _unique("gpu_pools", (p.id for p in instance.gpu_pools))
     owners: dict[str, str] = {}
     for i, p in enumerate(instance.gpu_pools):
@@ -99,7 +100,7 @@ def _pools(instance: Instance) -> None:
         )
 
 
-def _tables(instance: Instance) -> None:
+def _tables(instance: InstanceFields) -> None:
     ids = [s.id for s in instance.services]
     _unique("services", ids)
     seen = set(ids)
@@ -238,7 +239,7 @@ def _task(t: Task, path: str, profiled: dict[str, list[Profile]]) -> None:
     _check_task_profile(t, f"task {t.id!r}", path, profiled)
 
 
-def _table_profiles(instance: Instance, profiled: dict[str, list[Profile]]) -> None:
+def _table_profiles(instance: InstanceFields, profiled: dict[str, list[Profile]]) -> None:
     """Check each distinct (profile, batch) of the tables once, not each row."""
     st, tt = instance.service_table, instance.task_table
     if st is not None:
@@ -267,7 +268,7 @@ def _first_rows(*columns: object) -> Iterable[int]:
     return sorted(first.values())
 
 
-def _workers(instance: Instance) -> None:
+def _workers(instance: InstanceFields) -> None:
     replicas = sum(s.replicas for s in instance.services)
     workers = sum(t.count * t.gang_size for t in instance.tasks)
     st, tt = instance.service_table, instance.task_table
@@ -326,7 +327,7 @@ def _check_refs(
     return total
 
 
-def _rules(instance: Instance, pools: dict[str, GpuPool]) -> None:
+def _rules(instance: InstanceFields, pools: dict[str, GpuPool]) -> None:
     rules = instance.rules
     tenants = {t.tenant for t in instance.tasks}
     if instance.task_table is not None:
@@ -374,7 +375,7 @@ def _rules(instance: Instance, pools: dict[str, GpuPool]) -> None:
     _check_refs(instance.current, "$.current", pools)
 
 
-def _exists(instance: Instance, name: str) -> bool:
+def _exists(instance: InstanceFields, name: str) -> bool:
     for find in (instance.service, instance.task):
         try:
             find(name)

@@ -1,43 +1,22 @@
-"""What the user states: GPU pools, services, tasks, rules, and the instance that holds them.
-
-Everything is plain data, strict and frozen. Lists are kept in a canonical order (by id), so that
-the order in a file changes nothing, not even the instance's hash.
-"""
+"""The parts of an instance: GPU pools, services, tasks, tables of them, and rules."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field
 
-from colocate._instance_checks import check_instance
-from colocate._instance_order import canonical_order
-from colocate.placement import PlacementGroup
-from colocate.profile import Batch, Interference, Profile
+from colocate.profile import Batch
 from colocate.runs import Runs
-from colocate.schema import (
-    Component,
-    Confidence,
-    Count,
-    Frozen,
-    Id,
-    ListOf,
-    NonNegative,
-    Positive,
-    Share,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from colocate.schema import Count, Frozen, Id, ListOf, NonNegative, Positive, Share
 
 __all__ = [
+    "VARYING_SERVICE",
+    "VARYING_TASK",
     "AntiAffinity",
     "BlastRadius",
     "GpuPool",
     "GpuRef",
-    "Instance",
     "Moves",
     "Quota",
     "Rules",
@@ -184,7 +163,7 @@ class ServiceTable(Frozen):
 
     def row(self, i: int) -> Service:
         """Return row i as a service."""
-        return Service.model_construct(**_row(self, i, _VARYING_SERVICE))
+        return Service.model_construct(**_row(self, i, VARYING_SERVICE))
 
 
 class TaskTable(Frozen):
@@ -205,11 +184,11 @@ class TaskTable(Frozen):
 
     def row(self, i: int) -> Task:
         """Return row i as a task."""
-        return Task.model_construct(**_row(self, i, _VARYING_TASK))
+        return Task.model_construct(**_row(self, i, VARYING_TASK))
 
 
-_VARYING_SERVICE = ("profile", "rate_rps", "slo_ms", "replicas", "tenant")
-_VARYING_TASK = ("profile", "batch", "count", "weight", "memory_gib", "tenant")
+VARYING_SERVICE = ("profile", "rate_rps", "slo_ms", "replicas", "tenant")
+VARYING_TASK = ("profile", "batch", "count", "weight", "memory_gib", "tenant")
 
 
 def _row(table: ServiceTable | TaskTable, i: int, varying: tuple[str, ...]) -> dict[str, Any]:
@@ -277,182 +256,3 @@ class Rules(Frozen):
     blast_radius: BlastRadius | None = None
     locked: Annotated[tuple[GpuRef, ...], ListOf, Field(max_length=100_000)] = ()
     """GPUs whose present placement must stay as `current` has it."""
-
-
-class Instance(Frozen):
-    """A whole placement question."""
-
-    schema_: Literal["colocate/instance/v1"] = Field(
-        default="colocate/instance/v1", alias="schema", validate_default=False
-    )
-    name: Id
-    description: Annotated[str, Field(max_length=10_000)] = ""
-    slo_model: Component
-    """How a service is held against its SLO: `fill` or `mudi`."""
-    confidence: Confidence
-    """Probability with which a prediction must hold; 0.5 plans with the mean."""
-    objective: Component
-    gpu_pools: Annotated[tuple[GpuPool, ...], ListOf, Field(max_length=100_000)]
-    services: Annotated[tuple[Service, ...], ListOf, Field(max_length=1_000_000)] = ()
-    service_table: ServiceTable | None = None
-    tasks: Annotated[tuple[Task, ...], ListOf, Field(max_length=1_000_000)] = ()
-    task_table: TaskTable | None = None
-    profiles: Annotated[tuple[Profile, ...], ListOf, Field(max_length=100_000)] = ()
-    interference: Interference = Interference()
-    rules: Rules = Rules()
-    constraints: Annotated[tuple[Component, ...], ListOf, Field(max_length=100)] = ()
-    """Further constraints by registered name."""
-    current: Annotated[tuple[PlacementGroup, ...], ListOf, Field(max_length=1_000_000)] | None = (
-        None
-    )
-    """What runs now: the placements of an earlier plan."""
-
-    _sha256: str | None = PrivateAttr(default=None)
-    _index: dict[str, dict[Any, Any]] = PrivateAttr(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        check_instance(self)
-        self.__dict__.update(canonical_order(self))
-        return self
-
-    # -- reading -------------------------------------------------------------------------------
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the canonical form: equal for equal questions, whatever the order in the file."""
-        if self._sha256 is None:
-            text = self.model_dump_json(by_alias=True, exclude_none=True)
-            self._sha256 = hashlib.sha256(text.encode()).hexdigest()
-        return self._sha256
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether both ask the same question; what has been cached does not matter."""
-        return isinstance(other, Instance) and self.sha256 == other.sha256
-
-    def __hash__(self) -> int:
-        """Return a hash that goes with equality."""
-        return hash(self.sha256)
-
-    @property
-    def gpu_count(self) -> int:
-        """Number of GPUs in all pools, schedulable or not."""
-        return sum(p.size for p in self.gpu_pools)
-
-    def pool(self, pool_id: str) -> GpuPool:
-        """Return the pool with this id, or raise `KeyError`."""
-        rows: dict[str, GpuPool] = self._lookup("pool", lambda: {p.id: p for p in self.gpu_pools})
-        return rows[pool_id]
-
-    def service(self, service_id: str) -> Service:
-        """Return the service with this id (of the list or of the table), or raise `KeyError`."""
-        rows: dict[str, Service] = self._lookup("service", lambda: {s.id: s for s in self.services})
-        if service_id in rows:
-            return rows[service_id]
-        found: Service = _table_row(self.service_table, service_id)
-        return found
-
-    def task(self, task_id: str) -> Task:
-        """Return the task with this id (of the list or of the table), or raise `KeyError`."""
-        rows: dict[str, Task] = self._lookup("task", lambda: {t.id: t for t in self.tasks})
-        if task_id in rows:
-            return rows[task_id]
-        found: Task = _table_row(self.task_table, task_id)
-        return found
-
-    def iter_services(self) -> Iterator[Service]:
-        """Yield every service: the list first, then the table's rows."""
-        yield from self.services
-        if self.service_table is not None:
-            yield from (self.service_table.row(i) for i in range(self.service_table.rows))
-
-    def iter_tasks(self) -> Iterator[Task]:
-        """Yield every task: the list first, then the table's rows."""
-        yield from self.tasks
-        if self.task_table is not None:
-            yield from (self.task_table.row(i) for i in range(self.task_table.rows))
-
-    def service_name(self, index: int) -> str:
-        """Return the id of the index-th service: the list first, then the table's rows."""
-        return _entry_name(self.services, self.service_table, index)
-
-    def task_name(self, index: int) -> str:
-        """Return the id of the index-th task entry: the list first, then the table's rows."""
-        return _entry_name(self.tasks, self.task_table, index)
-
-    def profile(self, workload: str, gpu_type: str) -> Profile | None:
-        """Return the profile of a workload on a GPU type, or None."""
-        rows: dict[tuple[str, str], Profile] = self._lookup(
-            "profile", lambda: {(p.workload, p.gpu_type): p for p in self.profiles}
-        )
-        return rows.get((workload, gpu_type))
-
-    def _lookup(self, name: str, build: Any) -> Any:  # noqa: ANN401 - one cache for several types
-        if name not in self._index:
-            self._index[name] = build()
-        return self._index[name]
-
-    # -- making --------------------------------------------------------------------------------
-
-    def replace(self, **changes: Any) -> Self:  # noqa: ANN401 - any field of the instance
-        """Return this instance with some fields changed, checked as a whole again."""
-        fields = {n: getattr(self, n) for n in type(self).model_fields if n != "schema_"}
-        return type(self)(**{**fields, **changes})
-
-    @classmethod
-    def from_arrays(
-        cls,
-        *,
-        name: str,
-        gpus: Mapping[str, Any],
-        services: Mapping[str, ArrayLike],
-        tasks: Mapping[str, ArrayLike],
-        **rest: Any,  # noqa: ANN401 - the remaining fields of the instance
-    ) -> Self:
-        """Build an instance from columns, without a Python object for each row.
-
-        Parameters
-        ----------
-        name
-            Name of the instance.
-        gpus
-            Columns `id`, `gpu_type`, `count`, `memory_gib`, `sm_count` and any other field of
-            `GpuPool`; a scalar stands for all rows.
-        services, tasks
-            Columns of `ServiceTable` and `TaskTable`, as arrays or scalars; `rows` is taken from
-            the longest column. An empty mapping means none.
-        **rest
-            `slo_model`, `confidence`, `objective`, `profiles`, `interference`, `rules`, ...
-        """
-        from colocate._from_arrays import pools_from_columns, table_from_columns
-
-        return cls(
-            name=name,
-            gpu_pools=pools_from_columns(GpuPool, gpus),
-            service_table=table_from_columns(ServiceTable, services, _VARYING_SERVICE),
-            task_table=table_from_columns(TaskTable, tasks, _VARYING_TASK),
-            **rest,
-        )
-
-
-def _entry_name(
-    rows: tuple[Service, ...] | tuple[Task, ...],
-    table: ServiceTable | TaskTable | None,
-    index: int,
-) -> str:
-    if index < len(rows) or table is None:
-        return rows[index].id
-    return f"{table.id_prefix}{index - len(rows)}"
-
-
-def _table_row(table: Any, row_id: str) -> Any:  # noqa: ANN401 - either kind of table
-    if table is not None and row_id.startswith(table.id_prefix):
-        digits = row_id[len(table.id_prefix) :]
-        if (
-            digits.isascii()
-            and digits.isdecimal()
-            and str(int(digits)) == digits
-            and int(digits) < table.rows
-        ):
-            return table.row(int(digits))
-    raise KeyError(row_id)

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from colocate._json_schema import Kind, known_keys
-from colocate._problems import MAX_PROBLEMS, Problem, show_value
 from colocate.errors import InputError, clean_text
+from colocate.io.json_schema import Kind, known_keys
+from colocate.io.problems import MAX_PROBLEMS, Problem, show_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
 
-    from colocate._json_path import Step
+    from colocate.io.json_path import Step
 
 __all__ = ["all_problems"]
 

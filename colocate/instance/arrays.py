@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from colocate.errors import InstanceError
 
 if TYPE_CHECKING:
-    from colocate.instance import GpuPool, ServiceTable, TaskTable
+    from colocate.instance.parts import GpuPool, ServiceTable, TaskTable
 
     Table = TypeVar("Table", ServiceTable, TaskTable)
 
