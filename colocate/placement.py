@@ -39,6 +39,7 @@ class ServicePrediction(Frozen):
     memory_gib: NonNegative
     """All processes of the replica together."""
     evidence: Evidence
+    """The weakest evidence behind these numbers."""
 
 
 class TaskPrediction(Frozen):
@@ -47,46 +48,60 @@ class TaskPrediction(Frozen):
     rate: NonNegative
     """Samples per second of this worker in this company."""
     rate_lo: NonNegative
+    """The same at the instance's confidence; 0 when no bound is known."""
     normalised_rate: NonNegative
     """Rate over that of the task alone on a whole GPU of its fastest profiled type."""
     memory_gib: NonNegative
+    """All processes of the worker together."""
     evidence: Evidence
+    """The weakest evidence behind these numbers."""
 
 
 class PlacedService(Frozen):
     """Replicas of one service, one on each GPU of the group."""
 
     service: Id
+    """Id of the service."""
     replicas: Runs
     """Replica ordinals, in the order of the group's GPUs."""
     batch: Batch
+    """Batch size."""
     share_pct: Share
     """MPS active thread percentage."""
     sms: Sms
     """Whole multiprocessors that this percentage is sure to give."""
     predicted: ServicePrediction | None = None
+    """What the models expect. `solve` always states it."""
 
 
 class PlacedTask(Frozen):
     """Workers of one training task, one on each GPU of the group."""
 
     task: Id
+    """Id of the task entry."""
     workers: Runs
     """Worker ordinals: worker w of a task with gang size k belongs to its (w // k)-th run."""
     batch: Batch
+    """Batch size."""
     share_pct: Share
+    """MPS active thread percentage."""
     sms: Sms
+    """Whole multiprocessors that this percentage is sure to give."""
     predicted: TaskPrediction | None = None
+    """What the models expect. `solve` always states it."""
 
 
 class PlacementGroup(Frozen):
     """GPUs of one pool that hold the same co-tenants with the same knobs."""
 
     pool: Id
+    """Id of the pool."""
     gpus: Runs
     """Ordinals within the pool."""
     services: Annotated[tuple[PlacedService, ...], ListOf, Field(max_length=100)] = ()
+    """What each of these GPUs serves."""
     tasks: Annotated[tuple[PlacedTask, ...], ListOf, Field(max_length=100)] = ()
+    """What each of these GPUs trains."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

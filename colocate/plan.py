@@ -38,24 +38,33 @@ class Price(Frozen):
     """Dual price of one service (per replica) or one task entry (per task)."""
 
     id: Id
+    """Id of the service or task entry."""
     price: Finite
+    """The price."""
 
 
 class LevelPrice(Frozen):
     """What a gang pays each of its workers that reach a rate."""
 
     task: Id
+    """Id of the task entry."""
     rate: NonNegative
+    """Rate of a worker, in samples per second."""
     price: Finite
+    """The price."""
 
 
 class QuotaPrice(Frozen):
     """Dual price of one side of a tenant's quota."""
 
     tenant: Id
+    """Owner."""
     unit: Literal["tasks", "gpu_share"]
+    """Unit of the quota."""
     side: Literal["maximum", "minimum"]
+    """Which side of the quota."""
     price: Finite
+    """The price."""
 
 
 class Certificate(Frozen):
@@ -66,20 +75,28 @@ class Certificate(Frozen):
     """
 
     kind: Literal["prices"] = "prices"
+    """The only kind of this version."""
     bound: Finite
     """Stated bound on the objective, in its own sense."""
     services: Annotated[tuple[Price, ...], ListOf] = ()
+    """Prices of services; those left out are 0."""
     tasks: Annotated[tuple[Price, ...], ListOf] = ()
+    """Prices of tasks without gangs; those left out are 0."""
     levels: Annotated[tuple[LevelPrice, ...], ListOf] = ()
+    """What gangs pay their workers, by rate."""
     quotas: Annotated[tuple[QuotaPrice, ...], ListOf] = ()
+    """Prices of quotas; those left out are 0."""
 
 
 class ObjectiveValue(Frozen):
     """The plan's worth under the instance's objective."""
 
     name: Id
+    """Name of the objective."""
     sense: Literal["max", "min"]
+    """Whether more or less is better."""
     value: Finite
+    """The worth."""
 
 
 Reason = Literal[
@@ -99,32 +116,43 @@ class UnplacedTasks(Frozen):
     """Tasks of one entry that the plan leaves out."""
 
     task: Id
+    """Id of the task entry."""
     ids: Runs
     """Task ordinals."""
     reason: Reason
+    """Why; see the [glossary](glossary.md#reasons)."""
     detail: Annotated[str, Field(max_length=1000)] = ""
+    """The values behind the reason."""
 
 
 class MissingReplicas(Frozen):
     """Replicas of one service that the plan leaves out."""
 
     service: Id
+    """Id of the service."""
     replicas: Runs
+    """Replica ordinals."""
     reason: Reason
+    """Why; see the [glossary](glossary.md#reasons)."""
     detail: Annotated[str, Field(max_length=1000)] = ""
+    """The values behind the reason."""
 
 
 class Totals(Frozen):
     """Sums over the plan."""
 
     gpus_used: Annotated[int, Field(ge=0)]
+    """GPUs that hold something."""
     gpus_shared: Annotated[int, Field(ge=0)]
     """GPUs that hold more than one workload."""
     replicas_placed: Annotated[int, Field(ge=0)]
+    """Replicas that are placed."""
     replicas_missing: Annotated[int, Field(ge=0)]
+    """Replicas that are not placed."""
     tasks_placed: Annotated[int, Field(ge=0)]
     """Whole tasks: a gang counts once."""
     tasks_unplaced: Annotated[int, Field(ge=0)]
+    """Whole tasks that are not placed."""
     normalised_throughput: NonNegative
     """Sum of the normalised rates of all training workers, a gang's at its slowest."""
 
@@ -135,15 +163,25 @@ class Plan(Frozen):
     schema_: Literal["colocate/plan/v1"] = Field(
         default="colocate/plan/v1", alias="schema", validate_default=False
     )
+    """Format and version."""
     instance_name: Id
+    """Name of the instance."""
     instance_sha256: Sha256
+    """Hash of the instance that the plan answers."""
     solver: Id
+    """Name of the solver, as it was asked for."""
     objective: ObjectiveValue
+    """What the plan is worth."""
     placements: Annotated[tuple[PlacementGroup, ...], ListOf] = ()
+    """Groups of GPUs that hold the same."""
     missing: Annotated[tuple[MissingReplicas, ...], ListOf] = ()
+    """Replicas that are not placed."""
     unplaced: Annotated[tuple[UnplacedTasks, ...], ListOf] = ()
+    """Tasks that are not placed."""
     totals: Totals
+    """Counts and sums over all placements."""
     certificate: Certificate | None = None
+    """Prices that prove a bound."""
 
     def iter_placements(self) -> Iterator[Placement]:
         """Yield one `Placement` for each used GPU, made as it is read."""

@@ -52,7 +52,9 @@ class BatchPoints(Frozen):
     """The rate at one batch size, as points over the share."""
 
     batch: Batch
+    """Batch size."""
     points: Annotated[tuple[RatePoint, ...], ListOf, Field(min_length=1, max_length=1000)]
+    """Points with ascending `share_pct`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -68,7 +70,9 @@ class TabulatedCurve(Frozen):
     """
 
     family: Literal["tabulated"] = "tabulated"
+    """Tells this curve from others."""
     batches: Annotated[tuple[BatchPoints, ...], ListOf, Field(min_length=1, max_length=200)]
+    """Points for each batch size, ascending."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -80,23 +84,29 @@ class Line(Frozen):
     """A straight line `intercept + slope * share_pct`, in samples per second."""
 
     intercept: Annotated[float, Field(ge=-1e15, le=1e15)]
+    """Samples per second where the line meets share 0."""
     slope: Annotated[float, Field(ge=0, le=1e15)]
+    """Samples per second for each percent of share."""
 
 
 class BatchLines(Frozen):
     """The rate at one batch size, as the lowest of a few straight lines."""
 
     batch: Batch
+    """Batch size."""
     min_share_pct: Percent
     """The workload is not offered less than this share."""
     lines: Annotated[tuple[Line, ...], ListOf, Field(min_length=1, max_length=50)]
+    """The lines; at each share the lowest one counts."""
 
 
 class PiecewiseLinearCurve(Frozen):
     """Concave, rising: at each share the lowest of a few straight lines, and never below zero."""
 
     family: Literal["piecewise_linear"] = "piecewise_linear"
+    """Tells this curve from others."""
     batches: Annotated[tuple[BatchLines, ...], ListOf, Field(min_length=1, max_length=200)]
+    """Lines for each batch size, ascending."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -111,7 +121,9 @@ class ErrorBound(Frozen):
     """With this confidence the relative error is at most this large, on the harmful side."""
 
     confidence: Confidence
+    """Probability that the error is not larger."""
     relative: Annotated[float, Field(ge=0, le=10)]
+    """Relative error: a rate may be lower, a slowdown higher, by this."""
 
 
 def _check_bounds(bounds: tuple[ErrorBound, ...], what: str) -> None:
@@ -141,21 +153,28 @@ class MemoryPoint(Frozen):
     """Device memory of one process at one batch size."""
 
     batch: Batch
+    """Batch size."""
     memory_gib: Positive
+    """Device memory of one process."""
 
 
 class Profile(Frozen):
     """How one workload runs alone on one GPU type."""
 
     workload: Id
+    """Name of the workload; services and tasks refer to it."""
     gpu_type: Id
+    """GPU type that it was made on."""
     role: Literal["inference", "training"]
+    """Whether it serves or trains; the same for all profiles of a workload."""
     curve: Curve
+    """Rate alone on the GPU, by batch and share."""
     rate_error: Bounds = ()
     """One-sided error bounds of the rate; without them only `confidence` 0.5 can be planned for."""
     memory: Annotated[tuple[MemoryPoint, ...], ListOf, Field(max_length=200)] = ()
     """Memory per process by batch; between two points the larger one holds."""
     evidence: Evidence = Evidence.MEASURED
+    """What the curve rests on."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -174,12 +193,17 @@ class PairSlowdown(Frozen):
     """By how much one neighbour slows a workload down: time in company over time alone."""
 
     gpu_type: Id
+    """On which type of GPU."""
     victim: Id
+    """Workload that is slowed down."""
     neighbour: Id
+    """Workload that causes it."""
     slowdown: Slowdown
+    """Time beside the neighbour over time alone."""
     error: Bounds = ()
     """One-sided error bounds of the slowdown."""
     evidence: Evidence = Evidence.MEASURED
+    """What the slowdown rests on."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -195,8 +219,11 @@ class Interference(Frozen):
     """
 
     default_slowdown: Slowdown | None = None
+    """Slowdown of pairs that are not listed."""
     default_error: Bounds = ()
+    """Error bounds of `default_slowdown`."""
     pairs: Annotated[tuple[PairSlowdown, ...], ListOf, Field(max_length=1_000_000)] = ()
+    """Measured or estimated pairs; each at most once."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -217,6 +244,10 @@ class ProfileFile(Frozen):
     """Profiles and slowdowns in a file of their own, for several instances to refer to."""
 
     schema_: Literal["colocate/profiles/v1"] = Field(alias="schema")
+    """Format and version."""
     description: Annotated[str, Field(max_length=10_000)] = ""
+    """For readers."""
     profiles: Annotated[tuple[Profile, ...], ListOf, Field(max_length=100_000)] = ()
+    """Profiles, added to those of the instance."""
     interference: Interference | None = None
+    """Slowdowns, added to those of the instance."""

@@ -11,7 +11,26 @@ if TYPE_CHECKING:
     from colocate.plan import Plan
     from colocate.verify import Violation
 
-__all__ = ["Limit", "Limits", "Progress", "Reason", "Result", "Termination", "Timings"]
+__all__ = [
+    "Limit",
+    "Limits",
+    "Progress",
+    "Reason",
+    "Result",
+    "Termination",
+    "Timings",
+    "relative_gap",
+]
+
+CLOSED = 1e-9
+"""Relative gap below which a bound and an objective are the same number."""
+
+
+def relative_gap(objective: float, bound: float) -> float:
+    """Return the distance of bound and objective over the larger of the two; 0 when they meet."""
+    largest = max(abs(objective), abs(bound))
+    distance = abs(bound - objective)
+    return 0.0 if distance <= CLOSED * largest else distance / largest
 
 
 class Reason(StrEnum):
@@ -93,7 +112,7 @@ class Result:
     """Recomputed from the certificate by the judge, never a solver's word."""
     bound_claimed: float | None
     gap: float | None
-    """``|bound - objective| / max(1e-9, |objective|)``."""
+    """Relative gap of objective and bound; see `relative_gap`."""
     history: tuple[Progress, ...]
     timings: Timings
     solver: str

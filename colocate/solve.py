@@ -21,7 +21,15 @@ from colocate.plan import Plan
 from colocate.prices import certificate
 from colocate.problem import Problem, compile_problem
 from colocate.reasons import impossible_services
-from colocate.result import Limits, Progress, Reason, Result, Termination, Timings
+from colocate.result import (
+    Limits,
+    Progress,
+    Reason,
+    Result,
+    Termination,
+    Timings,
+    relative_gap,
+)
 from colocate.solvers.base import Context, RawSolution, Solver
 from colocate.verify import Verdict, verify
 from colocate.versions import versions
@@ -177,4 +185,4 @@ def _result(
 def _gap(objective: float | None, bound: float | None) -> float | None:
     if objective is None or bound is None or not math.isfinite(bound):
         return None
-    return abs(bound - objective) / max(1e-9, abs(objective))
+    return relative_gap(objective, bound)

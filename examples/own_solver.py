@@ -1,13 +1,19 @@
-"""A solver of one's own in forty lines: the most valuable column first, as often as it fits."""
+"""A solver of one's own in forty lines, and the conformance suite run on it.
+
+It takes the most valuable column first, as often as it fits. Needs the extra `testing`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import settings
+
 import colocate as co
 from colocate import datasets, registry
 from colocate.result import Limit, Reason
 from colocate.solvers.base import Availability, Capability, Clock, RawSolution
+from colocate.testing import SolverConformance
 
 if TYPE_CHECKING:
     from colocate.problem import Problem
@@ -65,9 +71,21 @@ class FirstFit:
         return RawSolution(Reason.FEASIBLE, counts=counts, gangs=gangs, limit=limit)
 
 
+class TestFirstFit(SolverConformance):
+    """What every solver must keep to, for this one: also `pytest examples/own_solver.py`."""
+
+    solver = FirstFit
+    examples = 5
+
+
 if __name__ == "__main__":
     registry.register("solver", FirstFit.name, FirstFit)
     for name in ("greedy-trap", "pinned-services", "two-tasks-per-gpu", "quickstart"):
         found, facts = co.solve(datasets.get(name), FirstFit.name), datasets.describe(name).facts
         if found.objective is not None and facts is not None and facts.objective is not None:
             print(f"{name:18} {found.objective:.3f} of {facts.objective:.3f}")
+    settings.register_profile("the same each time", derandomize=True, database=None, deadline=None)
+    settings.load_profile("the same each time")
+    for test in sorted(t for t in dir(TestFirstFit) if t.startswith("test_")):
+        getattr(TestFirstFit(), test)()
+        print(f"kept: {test.removeprefix('test_').replace('_', ' ')}")

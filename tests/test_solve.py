@@ -310,7 +310,7 @@ def test_an_overstated_claim_does_not_become_the_bound(liar: type[Liar]) -> None
     assert result.objective == pytest.approx(0.5)
     assert result.bound_claimed == pytest.approx(0.5)
     assert result.bound == pytest.approx(2.0)
-    assert result.gap == pytest.approx(3.0)
+    assert result.gap == pytest.approx(0.75)
 
 
 # -- manners -------------------------------------------------------------------------------------

@@ -325,8 +325,9 @@ def test_an_objective_that_is_not_the_plans():
 @pytest.mark.parametrize("name", sorted(toy_plan().totals.model_fields_set))
 def test_totals_that_do_not_add_up(name: str):
     plan = toy_plan()
-    forged = plan.totals.model_copy(update={name: getattr(plan.totals, name) + 1})
-    expect(verify(toy(), swap(plan, totals=forged)), "totals", f"states {name}")
+    for more in (1, -1):
+        forged = plan.totals.model_copy(update={name: getattr(plan.totals, name) + more})
+        expect(verify(toy(), swap(plan, totals=forged)), "totals", f"states {name}")
 
 
 # -- certificates -------------------------------------------------------------------------------
@@ -349,6 +350,23 @@ def test_a_bound_that_its_prices_do_not_prove():
     assert verdict.bound == free.bound
     nan = Certificate(bound=0.0).model_copy(update={"bound": float("nan")})
     expect(verify(toy(), swap(toy_plan(), certificate=nan)), "certificate", "nan")
+
+
+def test_the_bound_of_a_minimum_is_below_it():
+    objective = {"name": "iteration_time", "params": {"unplaced_s": 7.0}}
+    instance = changed(lambda s: s.update(objective=objective))
+    plan = toy_plan(instance)
+
+    def stating(bound: float) -> Verdict:
+        return verify(instance, swap(plan, certificate=Certificate(bound=bound)))
+
+    loose = stating(-1e6)
+    assert loose.ok
+    assert loose.bound is not None
+    assert loose.objective is not None
+    assert loose.bound < loose.objective
+    assert stating(loose.bound).ok
+    expect(stating(loose.bound + 0.001), "certificate", "its prices prove")
 
 
 def test_prices_of_things_that_do_not_exist():

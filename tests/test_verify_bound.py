@@ -150,6 +150,15 @@ def small_toy() -> dict[str, Any]:
             ]
         },
         {"levels": [{"task": "gpt", "rate": 90.0, "price": -0.3}]},
+        {
+            "tasks": [{"id": "resnet", "price": 5.0}],
+            "levels": [{"task": "gpt", "rate": 450.0, "price": 0.3}],
+        },
+        {
+            "tasks": [{"id": "resnet", "price": 5.0}],
+            "levels": [{"task": "gpt", "rate": 300.0, "price": 0.2}],
+            "quotas": [{"tenant": "text", "unit": "tasks", "side": "maximum", "price": 0.1}],
+        },
         *(
             {"quotas": [{"tenant": tenant, "unit": unit, "side": side, "price": price}]}
             for tenant, unit in (("vision", "gpu_share"), ("text", "tasks"))
@@ -162,6 +171,107 @@ def small_toy() -> dict[str, Any]:
 def test_each_kind_of_price(fields: dict[str, Any], named: dict[str, Any]):
     instance = Instance.model_validate({**small_toy(), "objective": named})
     certificate = Certificate.model_validate({"bound": 0.0, **fields})
+    found, _ = recomputed(instance, certificate)
+    assert found == pytest.approx(PlainBound(instance, certificate).bound())
+
+
+def test_a_worker_that_just_reaches_a_level_is_paid_its_price():
+    """Alone on an a100 `gpt` makes exactly 400 samples/s."""
+    instance = Instance.model_validate(small_toy())
+    level = {"task": "gpt", "rate": 400.0, "price": 2.0}
+    at, above = (
+        Certificate.model_validate({"bound": 0.0, "levels": [{**level, "rate": rate}]})
+        for rate in (400.0, 400.1)
+    )
+    found, beyond = recomputed(instance, at)[0], recomputed(instance, above)[0]
+    assert found == pytest.approx(PlainBound(instance, at).bound())
+    assert beyond == pytest.approx(PlainBound(instance, above).bound())
+    assert found is not None
+    assert beyond is not None
+    assert found > beyond + 1
+
+
+@pytest.mark.parametrize("price", [-0.8, 0.0, 0.3])
+def test_pins_are_priced_on_each_of_their_gpus(price: float):
+    """`bert` must stand on three GPUs, `yolo` may on two, and on one of them both meet."""
+    spec = small_toy()
+    spec["gpu_pools"][0]["first"] = 7
+    spec["services"][0]["pinned"] = [{"pool": "a100", "gpus": "7-9"}]
+    spec["services"][1]["pinned"] = [{"pool": "a100", "gpus": "9-10"}]
+    instance = Instance.model_validate(spec)
+    certificate = Certificate.model_validate(
+        {
+            "bound": 0.0,
+            "services": [{"id": "bert", "price": price}, {"id": "yolo", "price": price}],
+            "tasks": [{"id": "resnet", "price": 0.1}],
+        }
+    )
+    found, _ = recomputed(instance, certificate)
+    assert found == pytest.approx(PlainBound(instance, certificate).bound())
+
+
+def apart(left: str, right: str) -> Callable[[dict[str, Any]], object]:
+    """Return a change that keeps two names apart."""
+    rule = {"left": [left], "right": [right]}
+    return lambda spec: spec["rules"].update(anti_affinity=[rule])
+
+
+def twins(spec: dict[str, Any]) -> None:
+    """Pin two services that cannot be told apart to the same GPUs, and a third that can."""
+    pins = [{"pool": "a100", "gpus": "0-2"}]
+    spec["services"][0].update(pinned=pins, min_share_pct=1)
+    spec["services"].append({**spec["services"][0], "id": "bert-2"})
+    spec["services"][1].update(pinned=[{"pool": "a100", "gpus": "2-3"}])
+    spec["rules"]["services_per_gpu"] = 3
+
+
+def hungry(spec: dict[str, Any]) -> None:
+    """One process of `bert` fits beside `resnet`, all of them do not."""
+    spec["services"][0]["processes"] = 3
+    spec["gpu_pools"][0]["reserve_gib"] = 24.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(apart(a, b) for a in ("bert", "resnet", "yolo") for b in ("bert", "resnet", "gpt")),
+        lambda spec: spec["services"][0].update(user_id=5),
+        lambda spec: spec["tasks"][0].update(user_id=5),
+        lambda spec: spec["rules"].update(tenants_per_gpu=1),
+        lambda spec: spec["rules"].update(tenants_per_gpu=2),
+        lambda spec: spec["rules"].update(workloads_per_gpu=1),
+        lambda spec: spec["rules"].update(workloads_per_gpu=2),
+        lambda spec: spec["gpu_pools"][0].update(max_clients=2),
+        lambda spec: spec["gpu_pools"][0].update(reserve_gib=20.0),
+        lambda spec: spec["gpu_pools"][1].update(schedulable=False),
+        lambda spec: spec["interference"].update(default_slowdown=None),
+        lambda spec: spec["services"][0].update(min_share_pct=60),
+        lambda spec: spec["services"][0].update(processes=3),
+        lambda spec: spec["services"][0].update(replicas=1),
+        lambda spec: spec["tasks"][0].update(count=1),
+        lambda spec: spec["tasks"][1].update(count=1),
+        hungry,
+        twins,
+    ],
+)
+@pytest.mark.parametrize("bert", [-0.7, 0.7])
+def test_each_rule(change: Callable[[dict[str, Any]], object], bert: float):
+    """At prices at which everybody wants to be with everybody, and at others."""
+    spec = small_toy()
+    change(spec)
+    instance = Instance.model_validate(spec)
+    prices = {"bert": bert, "bert-2": bert, "yolo": 0.1}
+    certificate = Certificate.model_validate(
+        {
+            "bound": 0.0,
+            "services": [{"id": s.id, "price": prices[s.id]} for s in instance.services],
+            "levels": [
+                {"task": "gpt", "rate": 100.0, "price": 0.3},
+                {"task": "gpt", "rate": 300.0, "price": 0.4},
+            ],
+            "quotas": [{"tenant": "text", "unit": "tasks", "side": "maximum", "price": 0.25}],
+        }
+    )
     found, _ = recomputed(instance, certificate)
     assert found == pytest.approx(PlainBound(instance, certificate).bound())
 

@@ -21,9 +21,10 @@ def test_a_batch_that_is_not_allowed():
         lambda s: s["profiles"][0]["curve"]["batches"].pop(0),
     )
     assert "knobs" in kinds(only_h)
-    plan = swap_in(toy_plan(), 0, "tasks", 0, batch=32)
-    verdict = verify(toy(), plan)
-    assert any("trains at 64" in v.message for v in verdict.violations if v.kind == "knobs")
+    for batch in (32, 128):
+        plan = swap_in(toy_plan(), 0, "tasks", 0, batch=batch)
+        verdict = verify(toy(), plan)
+        assert any("trains at 64" in v.message for v in verdict.violations if v.kind == "knobs")
 
 
 def test_shares_that_do_not_fit():
@@ -226,6 +227,8 @@ def test_limits_of_one_gpu(rule: ViolationKind, limit: int, what: str):
 def test_users_that_differ():
     verdict = judged(lambda s: s["services"][1].update(user_id=7))
     expect(verdict, "user_id", "service yolo runs as user 7, task gpt as no stated user")
+    verdict = judged(lambda s: s["tasks"][1].update(user_id=7))
+    expect(verdict, "user_id", "service yolo runs as no stated user, task gpt as user 7")
     assert judged(lambda s: [w.update(user_id=7) for w in (*s["services"], *s["tasks"])]).ok
 
 

@@ -28,21 +28,33 @@ class InstanceFields(Frozen):
     schema_: Literal["colocate/instance/v1"] = Field(
         default="colocate/instance/v1", alias="schema", validate_default=False
     )
+    """Format and version."""
     name: Id
+    """Name of the instance."""
     description: Annotated[str, Field(max_length=10_000)] = ""
+    """For readers."""
     slo_model: Component
     """How a service is held against its SLO: `fill` or `mudi`."""
     confidence: Confidence
     """Probability with which a prediction must hold; 0.5 plans with the mean."""
     objective: Component
+    """What a plan is worth: `throughput` or `iteration_time`."""
     gpu_pools: Annotated[tuple[GpuPool, ...], ListOf, Field(max_length=100_000)]
+    """The GPUs."""
     services: Annotated[tuple[Service, ...], ListOf, Field(max_length=1_000_000)] = ()
+    """Inference services."""
     service_table: ServiceTable | None = None
+    """Many services as columns."""
     tasks: Annotated[tuple[Task, ...], ListOf, Field(max_length=1_000_000)] = ()
+    """Training tasks."""
     task_table: TaskTable | None = None
+    """Many tasks as columns."""
     profiles: Annotated[tuple[Profile, ...], ListOf, Field(max_length=100_000)] = ()
+    """Profiles, one for each workload and GPU type."""
     interference: Interference = Interference()
+    """Slowdown in company."""
     rules: Rules = Rules()
+    """What is allowed."""
     constraints: Annotated[tuple[Component, ...], ListOf, Field(max_length=100)] = ()
     """Further constraints by registered name."""
     current: Annotated[tuple[PlacementGroup, ...], ListOf, Field(max_length=1_000_000)] | None = (

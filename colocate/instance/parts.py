@@ -35,13 +35,16 @@ class SmCount(Frozen):
     """How many multiprocessors a client saw when it was capped at this percentage."""
 
     share_pct: Share
+    """The percentage."""
     sms: Annotated[int, Field(ge=1, le=100_000)]
+    """The multiprocessors that a client saw."""
 
 
 class GpuPool(Frozen):
     """GPUs that differ in nothing but their ordinal."""
 
     id: Id
+    """Name of the pool. A GPU is called `pool/ordinal`."""
     gpu_type: Id
     """Name of the GPU model; profiles refer to it."""
     count: Count | None = None
@@ -51,9 +54,11 @@ class GpuPool(Frozen):
     uuids: Annotated[tuple[Uuid, ...], ListOf, Field(max_length=1_000_000)] | None = None
     """The GPUs by UUID; their ordinals count from `first` in this order."""
     memory_gib: Positive
+    """Device memory of one GPU."""
     sm_count: Annotated[int, Field(ge=1, le=100_000)]
     """Streaming multiprocessors of one GPU."""
     node: Id | None = None
+    """Machine that the GPUs are in. For reading; no rule of this version uses it."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 48
     """MPS client limit of one GPU: 48 before CUDA 13.1, 60 since, 16 before Volta."""
     reserve_gib: NonNegative = 0.0
@@ -74,6 +79,7 @@ class GpuRef(Frozen):
     """Some GPUs of one pool."""
 
     pool: Id
+    """Id of the pool."""
     gpus: Runs
     """Ordinals within the pool, such as `0-3,7`."""
 
@@ -82,12 +88,15 @@ class Service(Frozen):
     """An inference service: replicas that each serve a share of the load within an SLO."""
 
     id: Id
+    """Name of the service; services and tasks share one set of names."""
     profile: Id
     """Workload name of its profiles."""
     replicas: Count = 1
+    """How many replicas."""
     rate_rps: Positive
     """Mean arrival rate at each replica, in samples per second."""
     slo_ms: Positive
+    """Latency that must be kept, in milliseconds."""
     slo_percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
     """Percentile that must meet the SLO. The `fill` and `mudi` models take the profile as it is."""
     batches: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)] | None = None
@@ -101,9 +110,11 @@ class Service(Frozen):
     missing_price: NonNegative | None = None
     """What one missing replica costs, in the objective's unit, where replicas are not required."""
     min_share_pct: Share = 1
+    """Smallest share that a replica is given."""
     processes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Processes of one replica: each is an MPS client and takes the profiled memory."""
     tenant: Id = "default"
+    """Owner."""
     user_id: UserId | None = None
     """Unix user that it runs as; one MPS server serves one user at a time."""
 
@@ -112,12 +123,15 @@ class Task(Frozen):
     """Training tasks of one kind."""
 
     id: Id
+    """Name of the task entry; services and tasks share one set of names."""
     profile: Id
+    """Workload name of its profiles."""
     count: Count = 1
     """How many such tasks."""
     batch: Batch
     """Batch size of one worker."""
     weight: Positive = 1.0
+    """How much it counts in the objective."""
     gang_size: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Workers of one task, on as many GPUs; the slowest sets the pace."""
     memory_gib: Positive | None = None
@@ -125,7 +139,9 @@ class Task(Frozen):
     processes: Annotated[int, Field(ge=1, le=1000)] = 1
     """Processes of one worker."""
     tenant: Id = "default"
+    """Owner."""
     user_id: UserId | None = None
+    """Unix user that it runs as."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Kept for policies that order tasks; the objectives of this version do not read it."""
     deadline_s: Positive | None = None
@@ -148,6 +164,7 @@ class ServiceTable(Frozen):
     id_prefix: Prefix = "service-"
     """Row i is the service `<id_prefix><i>`."""
     rows: Count
+    """Number of services."""
     profile: Names
     rate_rps: Numbers
     slo_ms: Numbers
@@ -172,6 +189,7 @@ class TaskTable(Frozen):
     id_prefix: Prefix = "task-"
     """Row i is the task `<id_prefix><i>`."""
     rows: Count
+    """Number of task entries."""
     profile: Names
     batch: Counts
     count: Counts = 1
@@ -208,11 +226,14 @@ class Quota(Frozen):
     """How much training one tenant may, or must, have in the plan."""
 
     tenant: Id
+    """Owner; must have a training task."""
     unit: Literal["tasks", "gpu_share"] = "tasks"
     """`tasks` counts placed tasks (a gang is one); `gpu_share` adds up the shares of its training
     workers, in whole GPUs."""
     maximum: NonNegative | None = None
+    """At most so much."""
     minimum: NonNegative | None = None
+    """At least so much (a floor)."""
 
 
 class AntiAffinity(Frozen):
@@ -224,13 +245,16 @@ class AntiAffinity(Frozen):
     left: Annotated[tuple[Id, ...], ListOf, Field(min_length=1, max_length=10_000)]
     """Service and task ids."""
     right: Annotated[tuple[Id, ...], ListOf, Field(min_length=1, max_length=10_000)]
+    """Service and task ids."""
 
 
 class Moves(Frozen):
     """What it costs to move a workload away from where `current` has it."""
 
     price: NonNegative = 0.0
+    """Price of one move."""
     budget: Annotated[int, Field(ge=0)] | None = None
+    """At most so many moves."""
 
 
 class BlastRadius(Frozen):
@@ -244,6 +268,7 @@ class Rules(Frozen):
     """What is allowed on one GPU and over the whole plan."""
 
     services_per_gpu: Annotated[int, Field(ge=0, le=16)] = 1
+    """Replicas on one GPU."""
     tasks_per_gpu: Annotated[int, Field(ge=0, le=16)] = 1
     """Training workers on one GPU."""
     workloads_per_gpu: Annotated[int, Field(ge=1, le=32)] | None = None
@@ -251,8 +276,12 @@ class Rules(Frozen):
     tenants_per_gpu: Annotated[int, Field(ge=1, le=32)] | None = None
     """Different tenants (owners) on one GPU."""
     quotas: Annotated[tuple[Quota, ...], ListOf, Field(max_length=10_000)] = ()
+    """How much training a tenant may or must have."""
     anti_affinity: Annotated[tuple[AntiAffinity, ...], ListOf, Field(max_length=10_000)] = ()
+    """Pairs of lists that are kept apart."""
     moves: Moves | None = None
+    """Refused by this version."""
     blast_radius: BlastRadius | None = None
+    """Refused by this version."""
     locked: Annotated[tuple[GpuRef, ...], ListOf, Field(max_length=100_000)] = ()
     """GPUs whose present placement must stay as `current` has it."""

@@ -73,8 +73,7 @@ def figures(plan: Plan, result: Result | None, gpu_count: int) -> Markup:
         items.append(("gap", "unknown", "no bound"))
     else:
         gap = relative_gap(plan.objective.value, bound)
-        shown = percent(gap) if abs(plan.objective.value) >= 1e-9 or gap == 0 else "–"
-        items.append(("gap", shown, f"to the bound, {number(bound)}"))
+        items.append(("gap", percent(gap), f"to the bound, {number(bound)}"))
     items.append(
         ("GPUs in use", f"{t.gpus_used:,}", f"of {gpu_count:,}; {t.gpus_shared:,} of them shared")
     )

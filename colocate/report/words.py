@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colocate.result import relative_gap
+
 if TYPE_CHECKING:
     from colocate.plan import Plan
     from colocate.result import Termination
@@ -62,23 +64,18 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def relative_gap(objective: float, bound: float) -> float:
-    """Return the gap as `Result.gap` defines it."""
-    return abs(bound - objective) / max(1e-9, abs(objective))
-
-
 def quality(objective: float, bound: float | None, sense: str) -> str:
     """Say how good a plan is, from a bound that holds for every plan."""
     if bound is None:
         return "No bound is known: better plans may exist."
-    gap = relative_gap(objective, bound)
-    if gap <= CLOSED:
+    if relative_gap(objective, bound) <= CLOSED:
         return "Proven optimal: no plan can be better."
     if (bound < objective) == (sense == "max"):
         return f"The bound, {number(bound)}, contradicts the plan's own worth: do not trust it."
     if abs(objective) < 1e-9:
         return f"No plan can be better than {number(bound)}."
-    return f"No plan can be more than {percent(gap)} better: the bound is {number(bound)}."
+    better = percent(abs(bound - objective) / abs(objective))
+    return f"No plan can be more than {better} better: the bound is {number(bound)}."
 
 
 _REASONS = {

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.errors import TooLargeError
-from colocate.prices import legal_prices, linear_prices
+from colocate.prices import legal_prices, linear_prices, value_bound
 from colocate.problem import Problem
-from colocate.result import Limit, Reason
+from colocate.result import Limit, Reason, relative_gap
 from colocate.schema import TOLERANCE
 from colocate.solvers.base import Availability, Capability, Clock, Context, RawSolution
 
@@ -72,7 +72,7 @@ class BruteForceSolver:
     def solve(self, problem: Problem, context: Context) -> RawSolution:
         """Enumerate until done, or until a limit."""
         clock = Clock(context)
-        search = _Search(problem, clock, self.max_nodes)
+        search = _Search(problem, clock, self.max_nodes, context.limits.gap)
         limit = search.run()
         history = tuple(clock.history)
         if search.best_counts is None:
@@ -83,13 +83,14 @@ class BruteForceSolver:
                 detail="no combination of columns meets all rows",
                 history=history,
             )
-        done = limit is Limit.NONE
+        done = limit is Limit.NONE and not search.close_enough
         counts, gangs = search.best_counts, search.best_gangs
         return RawSolution(
             Reason.OPTIMAL if done else Reason.FEASIBLE,
             counts=counts,
             gangs=gangs,
             limit=limit,
+            detail="within the gap that was asked for" if search.close_enough else "",
             prices=search.prices,
             value_claimed=problem.value_of(counts, gangs) if done else None,
             history=history,
@@ -99,10 +100,14 @@ class BruteForceSolver:
 class _Search:
     """Depth-first search over the GPUs, with all bookkeeping in plain Python numbers."""
 
-    def __init__(self, problem: Problem, clock: Clock, max_nodes: int) -> None:
+    def __init__(
+        self, problem: Problem, clock: Clock, max_nodes: int, gap: float | None
+    ) -> None:
         self.problem = problem
         self.clock = clock
         self.max_nodes = max_nodes
+        self.gap = gap
+        self.close_enough = False
         self.nodes = 0
         self.best_value = -np.inf
         self.best_counts: NDArray[np.int64] | None = None
@@ -216,6 +221,12 @@ class _Search:
         self._fill(0, int(self.problem.gpu_count[0]) if self.order else 0, 0, self.base)
         return self.limit
 
+    def _gap(self, value: float) -> float:
+        """Return the gap that the prices alone prove."""
+        bound = value_bound(self.problem, self.prices) if self.prices is not None else math.inf
+        of = self.problem.objective_of
+        return relative_gap(of(value), of(bound)) if math.isfinite(bound) else math.inf
+
     def _hopeless(self, gpu: int, left: int) -> bool:
         """Return whether the GPUs that are left cannot hold all required services, or a floor."""
         for s in self.required:
@@ -247,7 +258,7 @@ class _Search:
             )
         if self.nodes % CHECK_EVERY == 1:
             self.limit = self.clock.hit()
-        if self.limit is not Limit.NONE:
+        if self.limit is not Limit.NONE or self.close_enough:
             return
         if gpu == len(self.order):
             self._finish()
@@ -321,6 +332,7 @@ class _Search:
             if amount < lower - _slack(lower) or amount > upper + _slack(upper):
                 return
         self.best_value, self.best_counts, self.best_gangs = value, counts, gangs
+        self.close_enough = self.gap is not None and self._gap(value) <= self.gap
         self.clock.report(problem.objective_of(problem.value_of(counts, gangs)), None, "enumerate")
 
 

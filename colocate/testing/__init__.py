@@ -5,6 +5,7 @@ Needs the extra `testing` (hypothesis and pytest). Nothing else of this package 
 
 from __future__ import annotations
 
+from colocate.testing.conformance import SolverConformance
 from colocate.testing.oracle import Assignment, OracleAnswer, solve_by_enumeration
 from colocate.testing.strategies import (
     InstanceKind,
@@ -22,6 +23,7 @@ __all__ = [
     "Assignment",
     "InstanceKind",
     "OracleAnswer",
+    "SolverConformance",
     "any_instance",
     "boundary_instances",
     "contended_instances",

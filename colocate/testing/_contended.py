@@ -33,7 +33,7 @@ def draw_contended(rng: Random) -> Spec:
         spec = draw_free(rng, tight=frozenset(pick(rng, (), ("gang",))))
         instance = Instance.model_validate(spec)
         answer = _best(instance)
-        if answer is not None and _by_gpu(answer.assignments):
+        if answer is not None and _with_service(answer.assignments):
             break
     for tighten in _TIGHTEN:
         if answer is None:
@@ -61,6 +61,11 @@ def _by_gpu(assignments: Sequence[Assignment]) -> list[list[Assignment]]:
     for a in assignments:
         held[a.pool, a.gpu].append(a)
     return [together for together in held.values() if len(together) > 1]
+
+
+def _with_service(assignments: Sequence[Assignment]) -> list[list[Assignment]]:
+    """Return the same where one of the workloads is a service."""
+    return [held for held in _by_gpu(assignments) if any(a.kind == "service" for a in held)]
 
 
 def _settings(instance: Instance, together: Sequence[Assignment]) -> list[Setting]:
@@ -95,19 +100,20 @@ def _less_memory(
 def _a_tighter_slo(
     rng: Random, spec: Spec, instance: Instance, assignments: Sequence[Assignment]
 ) -> None:
-    shared = [t for t in _by_gpu(assignments) if any(a.kind == "service" for a in t)]
-    if not shared:
-        return
-    together = pick(rng, *shared)
-    for a, setting in zip(together, _settings(instance, together), strict=True):
-        for service in spec["services"]:
-            if service["id"] == a.id:
-                tau = setting.batch / setting.rate_lo
-                if spec["slo_model"]["name"] == "mudi":
-                    latency = 1000 * service["rate_rps"] * tau / setting.batch
-                else:
-                    latency = 1000 * (setting.batch / service["rate_rps"] + tau)
-                service["slo_ms"] = min(service["slo_ms"], pick(rng, 0.99, 0.9, 0.8) * latency)
+    for together in _with_service(assignments):
+        for a, setting in zip(together, _settings(instance, together), strict=True):
+            for service in spec["services"]:
+                if service["id"] == a.id:
+                    latency = _latency_ms(spec, service, setting)
+                    service["slo_ms"] = min(service["slo_ms"], pick(rng, 0.99, 0.9) * latency)
+
+
+def _latency_ms(spec: Spec, service: Spec, setting: Setting) -> float:
+    """Return what is held against the SLO."""
+    tau_s = setting.batch / setting.rate_lo
+    if spec["slo_model"]["name"] == "mudi":
+        return float(1000 * service["rate_rps"] * tau_s / setting.batch)
+    return float(1000 * (setting.batch / service["rate_rps"] + tau_s))
 
 
 def _a_lower_quota(

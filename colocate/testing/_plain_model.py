@@ -190,13 +190,18 @@ def stands(instance: Instance, service: Service, batch: int, rate_lo: float) -> 
     if instance.slo_model.name == "fill":
         rho_max = params.get("rho_max", 0.95)
         if not isinstance(rho_max, float | int) or set(params) - {"rho_max"}:
-            raise UnsupportedError(f"slo_model 'fill' with parameters {params}")
+            raise _unknown_slo_model(instance)
         latency = 1000 * (batch / arrivals + tau)
         return at_most(latency, service.slo_ms) and at_most(arrivals * tau / batch, rho_max)
     if instance.slo_model.name == "mudi" and not params:
         return at_most(1000 * arrivals * tau / batch, service.slo_ms)
-    raise UnsupportedError(
-        f"the oracle knows no slo_model {instance.slo_model.name!r} with parameters {params}",
+    raise _unknown_slo_model(instance)
+
+
+def _unknown_slo_model(instance: Instance) -> UnsupportedError:
+    spec = instance.slo_model
+    return UnsupportedError(
+        f"the oracle knows no slo_model {spec.name!r} with parameters {spec.params}",
         path="$.slo_model",
         advice="compare this instance with verify alone.",
     )

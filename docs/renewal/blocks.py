@@ -199,10 +199,20 @@ def strategies() -> str:
     return _table(["strategy", "what it draws"], rows)
 
 
+def conformance() -> str:
+    """Return what the conformance suite tests."""
+    from colocate.testing import SolverConformance
+
+    tests = [(n, t) for n, t in vars(SolverConformance).items() if n.startswith("test_")]
+    rows = [[n.removeprefix("test_").replace("_", " "), inspect.getdoc(t) or ""] for n, t in tests]
+    return _table(["test", "what it holds"], rows)
+
+
 BLOCKS: dict[str, Callable[..., str]] = {
     "bundled": bundled,
     "capabilities": capabilities,
     "components": components,
+    "conformance": conformance,
     "exit-codes": exit_codes,
     "families": families,
     "fields": fields.table,

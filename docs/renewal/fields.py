@@ -8,7 +8,7 @@ from typing import Any
 
 from colocate.io import json_schema
 from colocate.schema import ID_PATTERN
-from renewal.meanings import FIELDS, TWINS
+from renewal.meanings import TWINS
 
 __all__ = ["meaning", "models", "table"]
 
@@ -46,14 +46,12 @@ def table(name: str) -> str:
 
 
 def meaning(name: str, field: str) -> str:
-    """Return what a field means: in the words of the code, else of `meanings`, else of its twin."""
+    """Return what a field means: in its own words, else in those of its twin."""
     about = models()[name]["properties"][field].get("description")
-    if about is None:
-        about = FIELDS.get((name, field))
     if about is None and name in TWINS:
         return meaning(TWINS[name], field)
     if about is None:
-        msg = f"{name}.{field} has no meaning: give it a docstring, or a line in meanings.py"
+        msg = f"{name}.{field} has no meaning: give it a docstring"
         raise KeyError(msg)
     return " ".join(str(about).split())
 

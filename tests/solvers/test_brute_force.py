@@ -83,6 +83,18 @@ def test_gives_up_with_the_size() -> None:
     assert caught.value.advice is not None
 
 
+def test_a_gap_that_is_close_enough_ends_the_search() -> None:
+    """With a gap asked for, the first filling within it is returned, and not called optimal."""
+    problem = large()
+    best = BruteForceSolver().solve(problem, Context())
+    near = BruteForceSolver().solve(problem, Context(Limits(gap=0.5)))
+    assert best.reason is Reason.OPTIMAL
+    assert near.reason is Reason.FEASIBLE
+    assert near.detail == "within the gap that was asked for"
+    assert near.value_claimed is None
+    assert len(near.history) <= len(best.history)
+
+
 def test_stops_when_told() -> None:
     """A stop before anything was found is a clean none; a claim needs the end of the search."""
     found = BruteForceSolver().solve(large(), Context(stop=lambda: True))

@@ -1,0 +1,204 @@
+"""The best plan of a tiny instance by nothing but nested loops: every place, every percentage.
+
+It counts nothing, drops nothing and merges nothing; the oracle does all three and must not differ.
+The formulas of one GPU are the oracle's, which other tests hold against the judge and the compiler.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.runs import iter_ids
+from colocate.testing._plain_model import (
+    Workload,
+    at_least,
+    at_most,
+    may_share,
+    reference_rate,
+    settings_of,
+    workloads_of,
+)
+
+Place = tuple[str, int]
+
+
+class One(NamedTuple):
+    """One replica or worker."""
+
+    workload: Workload
+    ordinal: int
+
+    @property
+    def task(self) -> tuple[str, int] | None:
+        """The task that a worker belongs to."""
+        entry = self.workload.entry
+        return None if isinstance(entry, Service) else (entry.id, self.ordinal // entry.gang_size)
+
+
+class Held(NamedTuple):
+    """What one GPU holds at given percentages."""
+
+    rates: tuple[float, ...]
+    shares: tuple[int, ...]
+
+
+def individuals(instance: Instance) -> list[One]:
+    """Every replica and worker by itself."""
+    found = []
+    for w in workloads_of(instance):
+        e = w.entry
+        n = e.replicas if isinstance(e, Service) else e.count * e.gang_size
+        found += [One(w, i) for i in range(n)]
+    return found
+
+
+def ways(instance: Instance, pool: GpuPool, company: list[Workload]) -> set[Held]:
+    """Every outcome of one GPU, over all batches and, where shares count, all percentages."""
+    counted = {q.tenant for q in instance.rules.quotas if q.unit == "gpu_share"}
+    if not may_share(instance, pool, company):
+        return set()
+    choices = []
+    for i, w in enumerate(company):
+        rows = []
+        for s in settings_of(instance, pool, w, company[:i] + company[i + 1 :]):
+            last = s.knob.last if w.entry.tenant in counted else s.knob.first
+            rows += [(s, q) for q in range(s.knob.first, last + 1)]
+        choices.append(rows)
+    found = set()
+    for chosen in itertools.product(*choices):
+        taken = sum(s.knob.taken for s, _ in chosen)
+        memory = sum(s.memory_gib for s, _ in chosen)
+        if taken <= pool.sm_count and at_most(memory, pool.memory_gib - pool.reserve_gib):
+            # How fast a service is, beyond its SLO, and its share enter nothing.
+            tasks = [w.kind == "task" for w in company]
+            rates = tuple(s.rate if t else 0.0 for (s, _), t in zip(chosen, tasks, strict=True))
+            shares = tuple(q if t else 0 for (_, q), t in zip(chosen, tasks, strict=True))
+            found.add(Held(rates, shares))
+    return found
+
+
+def best_by_loops(instance: Instance) -> float | None:
+    """Return the objective of the best plan, None when there is none."""
+    ones = individuals(instance)
+    pools = {(p.id, p.first + i): p for p in instance.gpu_pools for i in range(p.size)}
+    homes = {
+        s.id: {(ref.pool, i) for ref in s.pinned for i in iter_ids(ref.gpus)}
+        for s in instance.iter_services()
+        if s.pinned is not None
+    }
+    usable = [place for place, pool in pools.items() if pool.schedulable]
+    known: dict[tuple[Place, tuple[str, ...]], set[Held]] = {}
+    best = None
+    for places in itertools.product((None, *usable), repeat=len(ones)):
+        if not _places_allowed(instance, ones, places, homes):
+            continue
+        groups = []
+        for place in usable:
+            here = [one for one, at in zip(ones, places, strict=True) if at == place]
+            if here:
+                company = [one.workload for one in here]
+                key = (place, tuple(w.id for w in company))
+                if key not in known:
+                    known[key] = ways(instance, pools[place], company)
+                groups.append((here, known[key]))
+        for value in _values(instance, groups):
+            if best is None or _sign(instance) * value > _sign(instance) * best:
+                best = value
+    return best
+
+
+def combinations(instance: Instance) -> int:
+    """Return about how many placements the loops would go through."""
+    gpus = sum(p.size for p in instance.gpu_pools if p.schedulable)
+    return int((gpus + 1) ** len(individuals(instance)))
+
+
+def _sign(instance: Instance) -> int:
+    return 1 if instance.objective.name == "throughput" else -1
+
+
+def _places_allowed(
+    instance: Instance,
+    ones: list[One],
+    places: tuple[Place | None, ...],
+    homes: dict[str, set[Place]],
+) -> bool:
+    gangs: dict[tuple[str, int], list[Place]] = {}
+    pinned: Counter[tuple[str, Place]] = Counter()
+    for one, place in zip(ones, places, strict=True):
+        entry = one.workload.entry
+        if isinstance(entry, Service):
+            if place is None and entry.required:
+                return False
+            if place is not None and entry.id in homes:
+                pinned[entry.id, place] += 1
+                if place not in homes[entry.id] or pinned[entry.id, place] > 1:
+                    return False
+        elif place is not None and one.task is not None:
+            gangs.setdefault(one.task, []).append(place)
+    tasks: Counter[str] = Counter()
+    for (task_id, _), at in gangs.items():
+        task = instance.task(task_id)
+        if len(at) != task.gang_size or len(set(at)) != len(at):
+            return False
+        tasks[task.tenant] += 1
+    return all(
+        _within(tasks[q.tenant], q.minimum, q.maximum)
+        for q in instance.rules.quotas
+        if q.unit == "tasks"
+    )
+
+
+def _within(value: float, minimum: float | None, maximum: float | None) -> bool:
+    return (minimum is None or at_least(value, minimum)) and (
+        maximum is None or at_most(value, maximum)
+    )
+
+
+def _values(instance: Instance, groups: list[tuple[list[One], set[Held]]]) -> Iterator[float]:
+    """Objective of every choice of knobs on all GPUs that keeps the quotas of shares."""
+    by_share = [q for q in instance.rules.quotas if q.unit == "gpu_share"]
+    if not by_share:
+        groups = [
+            (here, {Held(h.rates, (0,) * len(h.rates)) for h in held}) for here, held in groups
+        ]
+    placed = [one for here, _ in groups for one in here]
+    for chosen in itertools.product(*(held for _, held in groups)):
+        rates = [r for held in chosen for r in held.rates]
+        percent: Counter[str] = Counter()
+        slowest: dict[tuple[str, int], float] = {}
+        shares = [q for held in chosen for q in held.shares]
+        for one, rate, share in zip(placed, rates, shares, strict=True):
+            if one.task is not None:
+                percent[one.workload.entry.tenant] += share
+                slowest[one.task] = min(rate, slowest.get(one.task, math.inf))
+        if all(_within(percent[q.tenant] / 100, q.minimum, q.maximum) for q in by_share):
+            yield _objective(instance, placed, slowest)
+
+
+def _objective(
+    instance: Instance, placed: list[One], slowest: dict[tuple[str, int], float]
+) -> float:
+    total = 0.0
+    for s in instance.iter_services():
+        here = sum(one.workload.id == s.id for one in placed)
+        total -= _sign(instance) * (s.missing_price or 0.0) * (s.replicas - here)
+    for t in instance.iter_tasks():
+        for i in range(t.count):
+            total += _worth(instance, t, slowest.get((t.id, i)))
+    return total
+
+
+def _worth(instance: Instance, task: Task, rate: float | None) -> float:
+    if instance.objective.name == "throughput":
+        if rate is None:
+            return 0.0
+        return task.weight * task.gang_size * rate / reference_rate(instance, task)
+    unplaced_s = instance.objective.params["unplaced_s"]
+    assert isinstance(unplaced_s, float | int)
+    return task.weight * (unplaced_s if rate is None else task.batch / rate)
