@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from colocate._entries import Entries, service_entries, task_entries
-from colocate._judge_bound import certificate_bound
-from colocate._judge_findings import Findings
-from colocate._judge_ids import check_ids
-from colocate._judge_placement import PlacementJudge
 from colocate.constraints.base import constraints_of
+from colocate.entries import Entries, service_entries, task_entries
 from colocate.instance import Instance, Service, Task
+from colocate.judge.bound import certificate_bound
+from colocate.judge.findings import Findings
+from colocate.judge.ids import check_ids
+from colocate.judge.placement import PlacementJudge
 from colocate.objectives._gangs import placed_tasks, reference_rates
 from colocate.objectives.base import Objective
 from colocate.objectives.base import objective as objective_of

@@ -72,7 +72,7 @@ def scaled(spec: Spec, factor: float) -> Spec:
 
 
 def merged(a: Spec, b: Spec) -> Spec:
-    """Put two instances that share no name side by side, under the general settings of the first."""
+    """Put two instances that share no name side by side, under the settings of the first."""
     both: Spec = {**a, "name": "both"}
     for part in ("gpu_pools", "services", "tasks", "profiles"):
         both[part] = [*a.get(part, ()), *b.get(part, ())]

@@ -56,7 +56,7 @@ class Enumeration:
 
     def company(self, i: int) -> tuple[float, float] | None:
         """Slowdown of workload i and its bound."""
-        names = [w.profile for w in (*self.services, *self.tasks)]
+        names = [s.profile for s in self.services] + [t.profile for t in self.tasks]
         found = slowdown(
             self.where.interference,
             self.gpu.gpu_type,
@@ -108,7 +108,7 @@ class Enumeration:
         """Rates of the tasks for every allowed choice of knobs; None when there are too many."""
         services = [sorted(set(self.service_knobs(i))) for i in range(len(self.services))]
         tasks = [sorted(set(self.task_knobs(i))) for i in range(len(self.tasks))]
-        if math.prod(len(k) for k in (*services, *tasks)) > 3000:
+        if math.prod([len(k) for k in services] + [len(k) for k in tasks]) > 3000:
             return None
         found = set()
         for choice in itertools.product(*services, *tasks):
@@ -152,7 +152,12 @@ Rates = list[tuple[float, ...]]
 
 
 def compare(
-    where: Instance, at: Configurator, tasks: list[Task], index: list[int], truth: Rates, mine: Rates
+    where: Instance,
+    at: Configurator,
+    tasks: list[Task],
+    index: list[int],
+    truth: Rates,
+    mine: Rates,
 ) -> None:
     """Hold the rates of the settings against all rates that some knobs give."""
     assert bool(truth) == bool(mine), (index, truth, mine)

@@ -66,7 +66,7 @@ def test_groups_in_canonical_order() -> None:
         for g in plan.placements
     ]
     assert sum(count_ids(gpus) for gpus, _, _ in shape) == 5
-    seen = Counter()
+    seen: Counter[str] = Counter()
     for _, services, _ in shape:
         for name, runs in services:
             seen[name] += count_ids(runs)

@@ -19,7 +19,7 @@ ROOMS = (
     ("registry", "components"),
     ("profile",),
     ("placement", "instance"),
-    ("plan", "result", "violation", "_entries"),
+    ("plan", "result", "violation", "entries"),
     ("io", "versions"),
     ("builder",),
     ("models",),
@@ -27,10 +27,8 @@ ROOMS = (
     ("constraints",),
     ("classes", "configure"),
     ("problem", "capability", "columns", "predict", "reasons", "prices", "expand"),
-    (
-        *("verify", "_judge_bound", "_judge_candidates", "_judge_classes", "_judge_columns"),
-        *("_judge_findings", "_judge_ids", "_judge_placement", "_judge_speeds"),
-    ),
+    ("judge",),
+    ("verify",),
     ("solvers",),
     ("solve",),
     ("explain",),
@@ -122,8 +120,7 @@ def everything_behind(name: str) -> set[str]:
 
 def judges_rooms() -> list[str]:
     """Return the judge, and what objectives and constraints say for it."""
-    names = [m for m in modules() if room_of(f"{m}.") in ("verify", "_entries")]
-    names += [m for m in modules() if room_of(f"{m}.").startswith("_judge")]
+    names = [m for m in modules() if room_of(f"{m}.") in ("verify", "judge", "entries")]
     return [*names, "colocate.objectives._gangs", "colocate.constraints._residents"]
 
 

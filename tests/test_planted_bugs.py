@@ -46,7 +46,7 @@ def test_every_bug_applies_exactly_once_and_is_still_python(script: ModuleType) 
         (("configure.py",), 8),
         (("solvers/",), 12),
         (("expand.py", "predict.py", "prices.py", "solve.py"), 12),
-        (("verify.py", "_judge_"), 24),
+        (("verify.py", "judge/"), 24),
         (("constraints/", "objectives/", "models/"), 20),
     ],
 )

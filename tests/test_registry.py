@@ -46,8 +46,8 @@ def write(tmp_path: Path, text: str, name: str = "plug.py") -> Path:
 def test_every_built_in_loads_and_carries_its_name() -> None:
     """No entry of the table points to nothing."""
     for kind in ("solver", "objective", "constraint", "slo_model"):
-        for name in registry.names(kind):  # type: ignore[arg-type]
-            assert registry.get(kind, name).name == name  # type: ignore[arg-type]
+        for name in registry.names(kind):
+            assert registry.get(kind, name).name == name
 
 
 def test_names_import_nothing_heavy() -> None:

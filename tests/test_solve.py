@@ -385,4 +385,4 @@ def test_public_names_exist() -> None:
         assert getattr(co, name) is not None
     assert set(co.__all__) <= set(dir(co))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = co.nothing  # type: ignore[attr-defined]
+        _ = co.nothing

@@ -386,7 +386,7 @@ def test_prices_that_are_given_twice():
 
 
 def test_work_beyond_the_cap_gives_no_bound(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("colocate._judge_bound.EVALUATION_CAP", 50)
+    monkeypatch.setattr("colocate.judge.bound.EVALUATION_CAP", 50)
     verdict = certified(bound=0.0)
     assert verdict.ok
     assert verdict.bound is None

@@ -11,10 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from colocate import solve
-from colocate._judge_bound import certificate_bound
-from colocate._judge_findings import Findings
 from colocate.errors import ColocateError
 from colocate.instance import Instance
+from colocate.judge.bound import certificate_bound
+from colocate.judge.findings import Findings
 from colocate.objectives.base import objective
 from colocate.plan import Certificate
 from colocate.testing.strategies import instances

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from colocate._entries import Entries, service_entries, task_entries
+from colocate.entries import Entries, service_entries, task_entries
 from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.placement import PlacementGroup
 from colocate.plan import Plan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from colocate._entries import task_entries
 from colocate.components import at_most
 from colocate.constraints.base import ColumnView, PlainConstraint, RowSpec
+from colocate.entries import task_entries
 from colocate.instance import Instance, Quota
 from colocate.plan import Plan
 from colocate.runs import count_ids

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from colocate._entries import Entries
+from colocate.entries import Entries
 from colocate.errors import PlanError
 from colocate.instance import Instance, Task
 from colocate.models.curves import rate_alone

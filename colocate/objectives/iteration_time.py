@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from colocate._entries import task_entries
+from colocate.entries import task_entries
 from colocate.instance import Instance
 from colocate.objectives._gangs import missing_cost, placed_tasks
 from colocate.objectives.base import TaskFacts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from colocate._entries import task_entries
+from colocate.entries import task_entries
 from colocate.instance import Instance
 from colocate.objectives._gangs import missing_cost, placed_tasks, reference_rates
 from colocate.objectives.base import TaskFacts

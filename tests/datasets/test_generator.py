@@ -201,7 +201,7 @@ def test_required_services_have_a_place(family, seed, gpus):
     if family == "all_distinct":
         gpus = min(gpus, 40)
     instance = generate(family, gpus=gpus, seed=seed)
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[object] = nx.DiGraph()
     for service in instance.iter_services():
         graph.add_edge("source", service.id, capacity=service.replicas)
         for pool in instance.gpu_pools:

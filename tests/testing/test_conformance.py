@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from hypothesis import Phase, settings
 from hypothesis.errors import FlakyFailure
 
 from colocate import registry
@@ -31,6 +32,16 @@ def forget_registered_solvers() -> Iterator[None]:
     yield
     registry._ADDED["solver"].clear()
     registry._ADDED["solver"].update(before)
+
+
+@pytest.fixture(autouse=True)
+def do_not_shrink() -> Iterator[None]:
+    """Failures are expected here, and nobody reads the examples."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("fail-fast", settings.default, phases=[Phase.generate])
+    settings.load_profile("fail-fast")
+    yield
+    settings.load_profile(before)
 
 
 class Sound(BruteForceSolver):

@@ -285,7 +285,8 @@ def test_failures_shrink_to_what_they_need(kind: InstanceKind) -> None:
         lambda i: bool(i.tasks or kind == "infeasible"),
         settings=settings(max_examples=200, database=None, deadline=None, derandomize=True),
     )
-    extra = [e.id for e in (*smallest.services, *smallest.tasks) if e.id.startswith("extra")]
+    ids = [s.id for s in smallest.services] + [t.id for t in smallest.tasks]
+    extra = [name for name in ids if name.startswith("extra")]
     assert len(smallest.services) + len(smallest.tasks) - len(extra) <= 1
 
 

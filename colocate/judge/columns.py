@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colocate._judge_candidates import Candidates, Evaluations, GpuKind
-from colocate._judge_classes import ServiceClass, TaskClass
-from colocate._judge_speeds import ROUNDING, Speeds
 from colocate.instance import Rules
+from colocate.judge.candidates import Candidates, Evaluations, GpuKind
+from colocate.judge.classes import ServiceClass, TaskClass
+from colocate.judge.speeds import ROUNDING, Speeds
 from colocate.objectives.base import Objective
 
 if TYPE_CHECKING:

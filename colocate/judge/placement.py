@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from colocate._judge_findings import Findings
 from colocate.constraints._residents import gpus_text
 from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.judge.findings import Findings
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
 from colocate.models.interference import EVIDENCE_ORDER, Slowdown, slowdown

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from colocate._judge_classes import ServiceClass
-from colocate._judge_placement import sms_of
 from colocate.instance import GpuPool, Instance
+from colocate.judge.classes import ServiceClass
+from colocate.judge.placement import sms_of
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
 from colocate.models.memory import memory_per_process

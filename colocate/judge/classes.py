@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from colocate._entries import Entries, service_entries, task_entries
-from colocate._judge_findings import Findings
+from colocate.entries import Entries, service_entries, task_entries
 from colocate.instance import Instance, Service, Task
+from colocate.judge.findings import Findings
 from colocate.objectives._gangs import reference_rate
 from colocate.objectives.base import Objective, TaskFacts
 from colocate.plan import Certificate

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from colocate._entries import Entries
-from colocate._judge_findings import Findings
 from colocate.constraints._residents import gpus_text
+from colocate.entries import Entries
 from colocate.instance import GpuRef, Instance, Service, Task
+from colocate.judge.findings import Findings
 from colocate.plan import Plan
 from colocate.runs import count_ids, ids_of, run_pairs
 from colocate.violation import ViolationKind

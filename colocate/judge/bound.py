@@ -20,18 +20,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from colocate._judge_candidates import Evaluations, GpuKind, TooManyEvaluationsError
-from colocate._judge_classes import (
+from colocate.instance import GpuPool, Instance
+from colocate.judge.candidates import Evaluations, GpuKind, TooManyEvaluationsError
+from colocate.judge.classes import (
     Prices,
     ServiceClass,
     best_of_each_kind,
     service_classes,
     task_classes,
 )
-from colocate._judge_columns import Pricer
-from colocate._judge_findings import Findings
-from colocate._judge_speeds import Grid, Speeds
-from colocate.instance import GpuPool, Instance
+from colocate.judge.columns import Pricer
+from colocate.judge.findings import Findings
+from colocate.judge.speeds import Grid, Speeds
 from colocate.objectives.base import Objective
 from colocate.plan import Certificate
 from colocate.runs import run_pairs

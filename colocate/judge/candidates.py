@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colocate._judge_classes import ServiceClass, TaskClass
-from colocate._judge_speeds import Grid, Speeds
 from colocate.instance import Rules
+from colocate.judge.classes import ServiceClass, TaskClass
+from colocate.judge.speeds import Grid, Speeds
 from colocate.schema import TOLERANCE
 
 if TYPE_CHECKING:
