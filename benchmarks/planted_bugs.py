@@ -32,21 +32,23 @@ __all__ = ["Bug", "BugError", "bank", "planted"]
 ROOT = Path(__file__).resolve().parents[1]
 BANK = Path(__file__).resolve().parent / "bugs"
 RESULTS = Path(__file__).resolve().parent / "results" / "planted_bugs.csv"
-TIMEOUT_S = 240
+SHORTEST_TIMEOUT_S = 120
 TESTS = (
     "tests/test_classes.py",
     "tests/test_configure.py",
     "tests/test_problem.py",
     "tests/test_prices.py",
-    "tests/models",
-    "tests/constraints",
-    "tests/objectives",
-    "tests/solvers",
+    "tests/models/test_*.py",
+    "tests/constraints/test_*.py",
+    "tests/objectives/test_*.py",
+    "tests/solvers/test_auto.py",
+    "tests/solvers/test_brute_force.py",
+    "tests/solvers/test_greedy.py",
     "tests/test_expand.py",
     "tests/test_solve.py",
-    "tests/test_verify*.py",
-    "tests/test_metamorphic.py",
-    "tests/testing",
+    "tests/test_verify.py",
+    "tests/test_verify_*.py",
+    "tests/solvers/test_*.py",
 )
 """What runs against each bug, in this order, as far as it is there: seconds, not minutes."""
 
@@ -129,11 +131,12 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _tests(folder: Path) -> list[str]:
-    """Return the files and folders of tests to run, in order."""
-    return [str(found.relative_to(folder)) for name in TESTS for found in sorted(folder.glob(name))]
+    """Return the files of tests to run, each once."""
+    files = (found for name in TESTS for found in sorted(folder.glob(name)))
+    return list(dict.fromkeys(str(file.relative_to(folder)) for file in files))
 
 
-def run(bug: Bug | None) -> Outcome:
+def run(bug: Bug | None, timeout_s: float | None = None) -> Outcome:
     """Run the tests against a copy with this bug, or without any."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="planted-") as name:
@@ -149,10 +152,11 @@ def run(bug: Bug | None) -> Outcome:
             start_new_session=True,
         ) as process:
             try:
-                output, _ = process.communicate(timeout=TIMEOUT_S)
+                output, _ = process.communicate(timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                return Outcome(True, f"the clock: {TIMEOUT_S} s", time.perf_counter() - started)
+                # A busy machine could do that too, so it is no verdict.
+                return Outcome(False, f"not done after {timeout_s:.0f} s", timeout_s or 0.0)
     seconds = time.perf_counter() - started
     if process.returncode == 0:
         return Outcome(False, "", seconds)
@@ -195,9 +199,12 @@ def _score(bugs: list[Bug], only: list[str] | None, jobs: int) -> int:
     if clean.by:
         raise BugError(f"without any bug the tests fail: {clean.by}")
     print(f"without any bug the tests pass ({clean.seconds:.0f} s); {len(chosen)} bugs\n")
+    patience_s = max(SHORTEST_TIMEOUT_S, 5 * clean.seconds)
     found: list[tuple[Bug, Outcome]] = []
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        for bug, outcome in zip(chosen, pool.map(run, chosen), strict=True):
+        for bug, outcome in zip(
+            chosen, pool.map(lambda bug: run(bug, patience_s), chosen), strict=True
+        ):
             found.append((bug, outcome))
             verdict = "caught" if outcome.caught else "MISSED"
             print(

@@ -15,7 +15,7 @@ from colocate.problem import Problem
 __all__ = ["column_rank"]
 
 DIGITS = 10
-ROUNDS = 2
+ROUNDS = 3
 
 
 def column_rank(problem: Problem) -> NDArray[np.int64]:
@@ -31,7 +31,10 @@ def column_rank(problem: Problem) -> NDArray[np.int64]:
         "task": _ranks([problem.task_count.astype(float), gang.astype(float)]),
     }
     value = np.round(columns.value / problem.scale, DIGITS)
-    rank = _ranks([-value])
+    level = np.append(problem.levels.value / problem.scale, 0.0)
+    of_workloads = (columns.share_pct, columns.batch, level[columns.level], columns.is_task)
+    sums = [_sums(owner, np.asarray(w, dtype=np.float64), columns.size) for w in of_workloads]
+    rank = _ranks([-value, *(np.round(s, DIGITS) for s in sums)])
     for _ in range(ROUNDS):
         held = np.where(
             columns.is_task,

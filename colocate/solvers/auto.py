@@ -19,9 +19,10 @@ from colocate.solvers.greedy import GreedySolver
 
 __all__ = ["AutoSolver"]
 
-SMALL = 20_000
-"""Ways to fill the GPUs up to which enumeration is tried first."""
-NODES = 50_000
+SMALL = 5000
+"""Ways to fill the GPUs, and columns, up to which all ways are tried."""
+NODES = 300_000
+"""Work after which trying all ways is given up."""
 
 
 class AutoSolver:
@@ -45,22 +46,31 @@ class AutoSolver:
             return replace(BruteForceSolver().solve(problem, context), note=note)
         ways = _ways(problem)
         if ways <= SMALL:
+            note = f"brute_force, because there are at most {ways} ways to fill the GPUs"
             try:
-                note = f"brute_force, because there are at most {ways} ways to fill the GPUs"
                 return replace(BruteForceSolver(NODES).solve(problem, context), note=note)
             except TooLargeError:
-                note = f"greedy, because enumeration needs more than {NODES} nodes"
+                note = f"greedy, because trying all ways takes more than {NODES} steps"
         else:
             note = f"greedy, because there are more than {SMALL} ways to fill the GPUs"
         return replace(GreedySolver().solve(problem, context), note=note)
 
 
 def _ways(problem: Problem) -> int:
-    """Return an upper bound on the ways to fill the GPUs, or a number above `SMALL`."""
-    ways = 1
-    for g, n in enumerate(problem.gpu_count.tolist()):
-        options = int((problem.columns.gpu == g).sum())
-        ways *= comb(options + min(n, SMALL), min(n, SMALL)) if options else 1
+    """Return how many ways there are to choose what is on each GPU, or a number above `SMALL`.
+
+    Only what is together on a GPU counts, not its knobs: that does not depend on any name.
+    """
+    columns = problem.columns
+    start, is_task, cls = columns.start.tolist(), columns.is_task.tolist(), columns.cls.tolist()
+    held: dict[int, set[tuple[tuple[bool, int], ...]]] = {}
+    for c, gpu in enumerate(columns.gpu[:SMALL].tolist()):
+        span = range(start[c], start[c + 1])
+        held.setdefault(gpu, set()).add(tuple(sorted((is_task[w], cls[w]) for w in span)))
+    ways = 1 if columns.size <= SMALL else SMALL + 1
+    for gpu, contents in held.items():
+        n = min(int(problem.gpu_count[gpu]), SMALL)
+        ways *= comb(len(contents) + n, n)
         if ways > SMALL:
             return SMALL + 1
     return ways

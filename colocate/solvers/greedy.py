@@ -36,6 +36,7 @@ __all__ = ["GreedySolver"]
 
 SMALLEST_GAIN = 1e-12
 CHECK_EVERY = 256
+DIGITS = 12
 
 
 class GreedySolver:
@@ -70,7 +71,7 @@ class GreedySolver:
         unplaced = _place_required(state)
         if unplaced:
             return _nothing(f"no GPU for {unplaced} required replicas", Limit.NONE)
-        for floor in range(len(state.floor_over)):
+        for floor in _floors(state):
             limit = _Improvement(state, floor).run(clock)
             if not _met(state, floor):
                 return _nothing("no way to meet a floor", limit)
@@ -92,6 +93,15 @@ def _nothing(what: str, limit: Limit) -> RawSolution:
     return RawSolution(Reason.NO_SOLUTION_FOUND, limit=limit, detail=detail)
 
 
+def _floors(state: State) -> list[int]:
+    """Return the rows with a lower side, those first that count columns of the highest rank."""
+    lower, upper = state.floor_over, state.quota_left
+    rows = [i for i, over in enumerate(lower) if math.isfinite(over)]
+    n = len(state.rank)
+    first = {i: min((state.rank[c] for c in state.quota_of[i] if c < n), default=n) for i in rows}
+    return sorted(rows, key=lambda i: (first[i], lower[i], upper[i], len(state.quota_of[i])))
+
+
 def _met(state: State, floor: int) -> bool:
     return state.floor_over[floor] >= -TOLERANCE * max(1.0, abs(state.floor_over[floor]))
 
@@ -101,11 +111,13 @@ def _place_required(state: State) -> int:
     problem = state.problem
     best: dict[tuple[int, tuple[int, ...]], float] = defaultdict(float)
     possible: dict[int, set[int]] = defaultdict(set)
+    columns: dict[int, list[int]] = defaultdict(list)
     for c, content in enumerate(state.content):
         services = _services_of(content)
         best[content[0], services] = max(best[content[0], services], state.value[c])
         for s in services:
             possible[s].add(content[0])
+            columns[s].append(c)
     potential: dict[int, float] = defaultdict(float)
     for (_, services), value in best.items():
         for s in services:
@@ -113,7 +125,9 @@ def _place_required(state: State) -> int:
     required = [s for s in range(len(state.services)) if problem.service_required[s]]
     spare = {s: sum(state.empty[g] for g in possible[s]) - state.services[s] for s in required}
     missing = 0
-    for s in sorted(required, key=lambda s: (spare[s], -potential[s], s)):
+    first = {s: min(state.rank[c] for c in held) for s, held in columns.items()}
+    worth = {s: _rounded(potential[s] / problem.scale) for s in required}
+    for s in sorted(required, key=lambda s: (spare[s], -worth[s], first.get(s, 0), s)):
         while state.services[s]:
             options = []
             for content, target in state.smaller[Kind.SERVICE, s]:
@@ -122,9 +136,9 @@ def _place_required(state: State) -> int:
                 gained = with_it - best[content[0], there]
                 for source in state.sources(content):
                     change = Change(source, target, (Kind.SERVICE, s))
-                    options.append((-gained, len(there), state.rank[target], change))
-            options.sort(key=lambda option: option[:3])
-            for *_, change in options:
+                    key = (-_rounded(gained / problem.scale), len(there), state.rank[target])
+                    options.append((key, change))
+            for _, change in sorted(options, key=lambda option: option[0]):
                 one = Counter({change: 1})
                 most = min(state.units(change), state.services[s])
                 n = state.within_quotas(most, state.uses(one))
@@ -135,6 +149,11 @@ def _place_required(state: State) -> int:
                 missing += state.services[s]
                 break
     return missing
+
+
+def _rounded(worth: float) -> float:
+    """Take off the last digits: sums in another order must not decide between equals."""
+    return round(worth, DIGITS)
 
 
 def _services_of(content: Content) -> tuple[int, ...]:
@@ -150,7 +169,8 @@ class _Improvement:
     def __init__(self, state: State, floor: int | None = None) -> None:
         self.state = state
         self.floor = floor
-        self.smallest = SMALLEST_GAIN * state.problem.scale
+        self.scale = state.problem.scale
+        self.smallest = SMALLEST_GAIN * self.scale
         self.levels = state.problem.levels.value.tolist()
         self.size = state.problem.gang_size.tolist()
         self.heap: list[tuple[float, int, int, Change | int]] = []
@@ -169,17 +189,18 @@ class _Improvement:
                 if limit is not Limit.NONE:
                     return limit
             steps += 1
-            gain, _, _, what = heapq.heappop(self.heap)
+            key, _, _, what = heapq.heappop(self.heap)
             if isinstance(what, Change):
                 self._make(Counter({what: 1}), None)
             else:
-                self._place(what, -gain)
+                self._place(what, -key)
         return Limit.NONE
 
     def _push(self, gain: float, rank: int, what: Change | int) -> None:
         if gain > self.smallest or self.floor is not None:
             self.pushed += 1
-            heapq.heappush(self.heap, (-gain, rank, self.pushed, what))
+            key = -_rounded(gain / self.scale)
+            heapq.heappush(self.heap, (key, rank, self.pushed, what))
             if isinstance(what, int):
                 self.waiting.add(what)
 
@@ -222,7 +243,7 @@ class _Improvement:
             for content, target in state.smaller[Kind.WORKER, level]
             for source in state.sources(content)
         ]
-        options.sort(key=lambda c: (-state.gain(c), state.rank[c.target]))
+        options.sort(key=lambda c: (-_rounded(state.gain(c) / self.scale), state.rank[c.target]))
         left = self.size[state.level_task[level]]
         chosen: Counter[Change] = Counter()
         taken: Counter[tuple[int | None, int]] = Counter()
@@ -246,7 +267,7 @@ class _Improvement:
         if changes is None:
             return
         worth = self._worth(changes, level)
-        if worth < expected - self.smallest:
+        if _rounded(worth / self.scale) < expected:
             self._push(worth, self.state.rank[next(iter(changes)).target], level)
             return
         before = self.state.gangs[level]

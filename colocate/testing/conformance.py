@@ -107,6 +107,8 @@ class SolverConformance:
         """On instances that no plan can satisfy there is none; an exact solver says why."""
 
         def check(instance: Instance) -> None:
+            if self._truth(instance).objective is not None:
+                reject()
             result = self._solve(instance)
             assert result.plan is None
             assert result.objective is None
@@ -119,6 +121,8 @@ class SolverConformance:
         """Exact fits are fits; a solver that finds no plan may only say that it found none."""
 
         def check(instance: Instance) -> None:
+            if self._truth(instance).objective is None:
+                reject()
             result = self._solve(instance)
             assert result.termination.reason is not Reason.INFEASIBLE
             if Capability.EXACT in self._capabilities():
@@ -148,6 +152,13 @@ class SolverConformance:
                 assert capability.value in str(caught.value)
             elif not lacking:
                 self._consistent(solve(instance, name))
+
+        def check(instance: Instance) -> None:
+            if needed(instance) - capabilities:
+                with pytest.raises(UnsupportedError):
+                    solve(instance, name)
+
+        self._for_all("free", check, adapted=False)
 
     # -- manners -------------------------------------------------------------------------------
 
@@ -215,23 +226,18 @@ class SolverConformance:
         found: frozenset[Capability] = registry.get("solver", self._name()).capabilities
         return found
 
-    def _for_all(self, kind: InstanceKind, check: Callable[[Instance], None]) -> None:
-        examples = self.examples or settings.default.max_examples  # type: ignore[union-attr]
-        # Many of the instances may need what the solver lacks.
-        accepted = settings(
-            max_examples=examples,
-            suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-        )
-        check.__name__ = f"{type(self).__name__}_{check.__name__}"
-        accepted(given(instances(kind))(check))()
+    def _for_all(
+        self, kind: InstanceKind, check: Callable[[Instance], None], *, adapted: bool = True
+    ) -> None:
+        supported = self._capabilities() if adapted else None
+        # What was infeasible may no longer be without what the solver does not support.
+        loaded = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+        if self.examples is not None:
+            loaded = settings(loaded, max_examples=self.examples)
+        loaded(given(instances(kind, supported=supported))(check))()
 
     def _solve(self, instance: Instance, **options: Any) -> Result:  # noqa: ANN401 - of solve()
-        """Solve, or have the refusal checked and the example passed over."""
-        lacking = needed(instance) - self._capabilities()
-        if lacking:
-            with pytest.raises(UnsupportedError):
-                solve(instance, self._name(), **options)
-            reject()
+        """Solve, or pass over what is too large for the solver."""
         try:
             return solve(instance, self._name(), **options)
         except TooLargeError:

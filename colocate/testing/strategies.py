@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from hypothesis import strategies as st
 
 from colocate.instance import Instance
+from colocate.testing._adapt import adapt
 from colocate.testing._contended import draw_contended
 from colocate.testing._degenerations import draw_degenerate
 from colocate.testing._fitted import draw_fitted
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hypothesis.strategies import DrawFn, SearchStrategy
+
+    from colocate.capability import Capability
 
 __all__ = [
     "InstanceKind",
@@ -50,15 +53,16 @@ _LEFT_OUT_BELOW = 6
 
 
 @st.composite
-def _drawn(draw: DrawFn, make: Callable[[Random], Spec]) -> Instance:
+def _drawn(
+    draw: DrawFn, make: Callable[[Random], Spec], supported: frozenset[Capability] | None
+) -> Instance:
     # One draw of bytes: they are drawn evenly, which integers are not, and are shrunk one by one.
     # Of two draws, hypothesis would often copy one to the other.
     drawn = draw(st.binary(min_size=_PARTS + _SEED_BYTES, max_size=_PARTS + _SEED_BYTES))
     seed = int.from_bytes(drawn[_PARTS:])
     spec = make(Random(seed))  # noqa: S311 - nothing secret depends on it
-    return Instance.model_validate(
-        _simplified(spec, [b >= _LEFT_OUT_BELOW for b in drawn[:_PARTS]])
-    )
+    spec = _simplified(spec, [b >= _LEFT_OUT_BELOW for b in drawn[:_PARTS]])
+    return Instance.model_validate(spec if supported is None else adapt(spec, supported))
 
 
 def _simplified(spec: Spec, kept: Sequence[bool]) -> Spec:
@@ -116,17 +120,17 @@ def _any(rng: Random) -> Spec:
 
 def free_instances() -> SearchStrategy[Instance]:
     """Draw instances without looking at what fits; most can be satisfied."""
-    return _drawn(draw_free)
+    return instances("free")
 
 
 def contended_instances() -> SearchStrategy[Instance]:
     """Draw instances in which memory, SLOs, quotas and gangs decide what the best plan is."""
-    return _drawn(draw_contended)
+    return instances("contended")
 
 
 def feasible_instances() -> SearchStrategy[Instance]:
     """Draw a plan first, then capacities, SLOs and rules that it keeps to."""
-    return _drawn(_feasible)
+    return instances("feasible")
 
 
 def boundary_instances() -> SearchStrategy[Instance]:
@@ -135,44 +139,49 @@ def boundary_instances() -> SearchStrategy[Instance]:
     Its memory is exactly full on the fullest GPU of each pool, its slowest replica exactly meets
     its SLO, its shares are exactly full, and its tenants are exactly at their quotas.
     """
-    return _drawn(_boundary)
+    return instances("boundary")
 
 
 def infeasible_instances() -> SearchStrategy[Instance]:
     """Draw instances with one demand that cannot be met, whatever else is in them."""
-    return _drawn(_infeasible)
+    return instances("infeasible")
 
 
 def degenerate_instances() -> SearchStrategy[Instance]:
     """Draw instances without tasks, services or usable GPUs, or with equal ones throughout."""
-    return _drawn(_degenerate)
+    return instances("degenerate")
 
 
 def any_instance() -> SearchStrategy[Instance]:
     """Draw instances of every kind; those in which rules decide come most often."""
-    return _drawn(_any)
+    return instances("any")
 
 
-_KINDS = {
-    "any": any_instance,
-    "free": free_instances,
-    "contended": contended_instances,
-    "feasible": feasible_instances,
-    "boundary": boundary_instances,
-    "infeasible": infeasible_instances,
-    "degenerate": degenerate_instances,
+_KINDS: dict[InstanceKind, Callable[[Random], Spec]] = {
+    "any": _any,
+    "free": draw_free,
+    "contended": draw_contended,
+    "feasible": _feasible,
+    "boundary": _boundary,
+    "infeasible": _infeasible,
+    "degenerate": _degenerate,
 }
 
 
-def instances(kind: InstanceKind = "any") -> SearchStrategy[Instance]:
+def instances(
+    kind: InstanceKind = "any", *, supported: frozenset[Capability] | None = None
+) -> SearchStrategy[Instance]:
     """Draw instances of one kind.
 
     Parameters
     ----------
     kind
         `free`, `contended`, `feasible`, `boundary`, `infeasible`, `degenerate`, or `any` of them.
+    supported
+        What a solver supports: whatever needs more is taken out of the instances. What is taken
+        out may have been what made an instance infeasible, or what it needed to be feasible.
     """
     if kind not in _KINDS:
         msg = f"kind must be one of {', '.join(get_args(InstanceKind))}, not {kind!r}"
         raise ValueError(msg)
-    return _KINDS[kind]()
+    return _drawn(_KINDS[kind], supported)

@@ -26,7 +26,7 @@ def test_large_problems_go_to_greedy() -> None:
         instance(gpu_pools=[{**POOL, "count": 500}], tasks=[{"id": "job", **TASK, "count": 300}])
     )
     assert result.termination.reason is Reason.FEASIBLE
-    assert result.solver_detail == "greedy, because there are more than 20000 ways to fill the GPUs"
+    assert result.solver_detail == "greedy, because there are more than 5000 ways to fill the GPUs"
 
 
 def test_what_greedy_cannot_do_is_enumerated_whatever_the_size() -> None:
@@ -36,11 +36,11 @@ def test_what_greedy_cannot_do_is_enumerated_whatever_the_size() -> None:
     assert "greedy does not support constraints from plug-ins" in result.solver_detail
 
 
-def test_enumeration_that_takes_too_long_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work is bounded in nodes, not in seconds, so the choice is the same every time."""
+def test_trying_all_ways_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is bounded in steps, not in seconds, so the choice is the same every time."""
     monkeypatch.setattr(auto, "NODES", 1)
     result = co.solve(instance())
-    assert result.solver_detail == "greedy, because enumeration needs more than 1 nodes"
+    assert result.solver_detail == "greedy, because trying all ways takes more than 1 steps"
     assert result.ok
 
 

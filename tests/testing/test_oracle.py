@@ -11,20 +11,20 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from colocate.errors import TooLargeError, UnsupportedError
 from colocate.instance import Instance
+from colocate.testing import _one_gpu as one_gpu
+from colocate.testing import _plain_model as plain_model
 from colocate.testing import (
-    Assignment,
     any_instance,
     contended_instances,
     free_instances,
     oracle,
     solve_by_enumeration,
 )
-from colocate.testing import _one_gpu as one_gpu
-from colocate.testing import _plain_model as plain_model
 from colocate.verify import verify
 from tests.helpers import instance, profile
-from tests.judging.plans import On, hand_made
+from tests.judging.plans import hand_made
 from tests.testing.naive import best_by_loops, combinations
+from tests.testing.oracle_plans import groups_of
 
 MOST_PLACEMENTS = 300
 WEB = {"id": "web", "profile": "net", "rate_rps": 5.0, "slo_ms": 350.0}
@@ -72,15 +72,6 @@ def test_the_oracles_plan_passes_the_judge(drawn: Instance) -> None:
     verdict = verify(drawn, plan)
     assert verdict.ok, [str(v) for v in verdict.violations]
     assert plan.objective.value == pytest.approx(answer.objective, rel=1e-9, abs=1e-9)
-
-
-def groups_of(assignments: tuple[Assignment, ...]) -> list[On]:
-    """One group for each GPU."""
-    held: dict[tuple[str, int], tuple[list[Any], list[Any]]] = {}
-    for a in assignments:
-        lists = held.setdefault((a.pool, a.gpu), ([], []))
-        lists[a.kind == "task"].append((a.id, str(a.ordinal), a.batch, a.share_pct))
-    return [On(pool, str(gpu), *lists) for (pool, gpu), lists in held.items()]
 
 
 # -- by hand -----------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
 
+from colocate.capability import Capability, needed
 from colocate.instance import Instance
 from colocate.testing import (
     InstanceKind,
@@ -26,7 +28,9 @@ DRAWN = 150
 AT_LEAST = 0.2
 
 
-def drawn(kind: InstanceKind, number: int = DRAWN) -> list[Instance]:
+def drawn(
+    kind: InstanceKind, number: int = DRAWN, supported: frozenset[Capability] | None = None
+) -> list[Instance]:
     """The same instances in every run."""
     found: list[Instance] = []
 
@@ -38,7 +42,7 @@ def drawn(kind: InstanceKind, number: int = DRAWN) -> list[Instance]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(instances(kind))
+    @given(instances(kind, supported=supported))
     def keep(instance: Instance) -> None:
         found.append(instance)
 
@@ -288,6 +292,27 @@ def test_failures_shrink_to_what_they_need(kind: InstanceKind) -> None:
     ids = [s.id for s in smallest.services] + [t.id for t in smallest.tasks]
     extra = [name for name in ids if name.startswith("extra")]
     assert len(smallest.services) + len(smallest.tasks) - len(extra) <= 1
+
+
+ABOUT_INPUT = sorted(
+    set(Capability)
+    - {Capability.EXACT, Capability.BOUND, Capability.TIME_LIMIT, Capability.INTERRUPT}
+)
+
+
+@given(st.data())
+def test_instances_can_be_drawn_to_the_measure_of_a_solver(data: st.DataObject) -> None:
+    """Whatever a solver supports, it is asked for nothing else."""
+    supported = frozenset(data.draw(st.sets(st.sampled_from(ABOUT_INPUT))))
+    instance = data.draw(instances("free", supported=supported))
+    assert needed(instance) <= supported
+
+
+def test_what_is_supported_is_left_as_it_is() -> None:
+    """Nothing is taken out for a solver that supports everything."""
+    plain = drawn("any", 40)
+    everything = drawn("any", 40, supported=frozenset(Capability))
+    assert [i.sha256 for i in plain] == [i.sha256 for i in everything]
 
 
 def test_an_unknown_kind_is_refused() -> None:
