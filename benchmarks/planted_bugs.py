@@ -52,6 +52,18 @@ TESTS = (
 )
 """What runs against each bug, in this order, as far as it is there: seconds, not minutes."""
 
+FIRST_FAILURE = """
+import hypothesis
+
+# That an example fails is enough; the smallest one is of no interest.
+hypothesis.settings.register_profile(
+    "first_failure",
+    parent=hypothesis.settings.get_profile("ci"),
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
+hypothesis.settings.load_profile("first_failure")
+"""
+
 
 class BugError(Exception):
     """The bank, or the tests without any bug, are not as they should be."""
@@ -106,6 +118,8 @@ def _workspace(folder: Path, bug: Bug | None) -> Path:
     for name in ("colocate", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", folder)
+    with (folder / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(FIRST_FAILURE)
     if bug is not None:
         file = folder / "colocate" / bug.file
         file.write_text(planted(bug, file.read_text(encoding="utf-8")), encoding="utf-8")

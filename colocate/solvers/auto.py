@@ -21,7 +21,7 @@ __all__ = ["AutoSolver"]
 
 SMALL = 5000
 """Ways to fill the GPUs, and columns, up to which all ways are tried."""
-NODES = 300_000
+NODES = 100_000
 """Work after which trying all ways is given up."""
 
 

@@ -32,7 +32,7 @@ from colocate.solvers.base import Availability, Capability, Clock, Context, RawS
 
 __all__ = ["BruteForceSolver"]
 
-MAX_NODES = 3_000_000
+MAX_NODES = 300_000
 CHECK_EVERY = 2048
 SAME = 1e-10
 """Difference below which a completion does not count as better, in the worth of all GPUs."""
