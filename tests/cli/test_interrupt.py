@@ -78,7 +78,7 @@ def test_nobody_to_look_means_no_callback(quiet: bool) -> None:
     [
         (Progress(0.0, None, None), "solving  no plan yet  no bound yet  0.0 s"),
         (Progress(1.23, 8.0, None, "greedy"), "greedy  best 8  no bound yet  1.2 s"),
-        (Progress(60.0, 8.0, 9.0, "dive"), "dive  best 8  bound 9  gap 12.5 %  60.0 s"),
+        (Progress(60.0, 8.0, 9.0, "dive"), "dive  best 8  bound 9  gap 11.1 %  60.0 s"),
     ],
 )
 def test_the_live_line(progress: Progress, line: str) -> None:
