@@ -161,3 +161,27 @@ def test_history_ends_with_what_is_returned() -> None:
     assert raw.gangs is not None
     value = problem.objective_of(problem.value_of(raw.counts, raw.gangs))
     assert raw.history[-1].incumbent == pytest.approx(value)
+
+
+def test_nothing_is_placed_at_a_loss() -> None:
+    """A task that costs more running than left out is left out."""
+    cheap = {"name": "iteration_time", "params": {"unplaced_s": 0.1}}
+    result = co.solve(instance(objective=cheap, services=[]), "greedy")
+    assert result.plan is not None
+    assert result.plan.placements == ()
+    assert result.objective == pytest.approx(3 * 0.1)
+
+
+def test_a_floor_between_two_counts_is_met_by_the_larger() -> None:
+    """One and a half GPUs of share need two whole ones."""
+    tasks = [
+        {"id": "rich", **TASK, "count": 4, "weight": 9.0},
+        {"id": "poor", **TASK, "count": 4, "tenant": "poor"},
+    ]
+    pool = {"id": "a", "gpu_type": "A", "count": 3, "memory_gib": 16.0, "sm_count": 4}
+    rules = {"quotas": [{"tenant": "poor", "unit": "gpu_share", "minimum": 1.5}]}
+    stated = instance(gpu_pools=[pool], services=[], tasks=tasks, rules=rules)
+    result = co.solve(stated, "greedy")
+    assert result.plan is not None
+    placed = [t.task for p in result.plan.iter_placements() for _, t in p.tasks]
+    assert sorted(placed) == ["poor", "poor", "rich"]
