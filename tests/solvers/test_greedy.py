@@ -173,13 +173,13 @@ def test_nothing_is_placed_at_a_loss() -> None:
 
 
 def test_a_floor_between_two_counts_is_met_by_the_larger() -> None:
-    """One and a half GPUs of share need two whole ones."""
+    """One and a half tasks are two tasks."""
     tasks = [
         {"id": "rich", **TASK, "count": 4, "weight": 9.0},
         {"id": "poor", **TASK, "count": 4, "tenant": "poor"},
     ]
     pool = {"id": "a", "gpu_type": "A", "count": 3, "memory_gib": 16.0, "sm_count": 4}
-    rules = {"quotas": [{"tenant": "poor", "unit": "gpu_share", "minimum": 1.5}]}
+    rules = {"quotas": [{"tenant": "poor", "unit": "tasks", "minimum": 1.5}]}
     stated = instance(gpu_pools=[pool], services=[], tasks=tasks, rules=rules)
     result = co.solve(stated, "greedy")
     assert result.plan is not None
