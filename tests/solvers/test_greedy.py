@@ -185,3 +185,30 @@ def test_a_floor_between_two_counts_is_met_by_the_larger() -> None:
     assert result.plan is not None
     placed = [t.task for p in result.plan.iter_placements() for _, t in p.tasks]
     assert sorted(placed) == ["poor", "poor", "rich"]
+
+
+@pytest.mark.parametrize("solver", ["greedy", "brute_force"])
+def test_no_gang_runs_on_one_gpu(solver: str) -> None:
+    """Two places on one GPU are not two GPUs, even where two gangs are waiting."""
+    pool = {"id": "a", "gpu_type": "A", "count": 1, "memory_gib": 16.0, "sm_count": 4}
+    gangs = [{"id": "gang", **TASK, "gang_size": 2, "count": 2}]
+    stated = instance(gpu_pools=[pool], services=[], tasks=gangs, rules={"tasks_per_gpu": 2})
+    result = co.solve(stated, solver)
+    assert result.plan is not None
+    assert result.plan.placements == ()
+
+
+def test_a_floor_that_is_met_stays_met() -> None:
+    """A neighbour that is worth more takes no share that a floor needs."""
+    tasks = [
+        {"id": "rich", **TASK, "count": 1, "weight": 9.0},
+        {"id": "poor", **TASK, "count": 1, "tenant": "poor"},
+    ]
+    pool = {"id": "a", "gpu_type": "A", "count": 1, "memory_gib": 16.0, "sm_count": 4}
+    floor = [{"tenant": "poor", "unit": "gpu_share", "minimum": 0.75}]
+    rules = {"tasks_per_gpu": 2, "quotas": floor}
+    stated = instance(gpu_pools=[pool], services=[], tasks=tasks, rules=rules)
+    result = co.solve(stated, "greedy")
+    assert result.plan is not None
+    shares = {t.task: t.share_pct for p in result.plan.iter_placements() for _, t in p.tasks}
+    assert shares["poor"] >= 75
