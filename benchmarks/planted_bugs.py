@@ -144,10 +144,17 @@ def _environment(folder: Path) -> dict[str, str]:
     return env
 
 
-def _tests(folder: Path) -> list[str]:
-    """Return the files of tests to run, each once."""
+def _tests(folder: Path, bug: Bug | None) -> list[str]:
+    """Return the files of tests to run, each once; those named after the bug's place first."""
     files = (found for name in TESTS for found in sorted(folder.glob(name)))
-    return list(dict.fromkeys(str(file.relative_to(folder)) for file in files))
+    tests = list(dict.fromkeys(str(file.relative_to(folder)) for file in files))
+    if bug is None:
+        return tests
+    place = Path(bug.file)
+    words = {place.stem, *place.parts[:-1]}
+    if "judge" in words:
+        words.add("verify")
+    return sorted(tests, key=lambda test: not any(word in test for word in words))
 
 
 def run(bug: Bug | None, timeout_s: float | None = None) -> Outcome:
@@ -157,7 +164,7 @@ def run(bug: Bug | None, timeout_s: float | None = None) -> Outcome:
         folder = _workspace(Path(name).resolve(), bug)
         argv = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=line", "-p", "no:cacheprovider"]
         with subprocess.Popen(
-            [*argv, *_tests(folder)],
+            [*argv, *_tests(folder, bug)],
             cwd=folder,
             env=_environment(folder),
             stdout=subprocess.PIPE,

@@ -293,6 +293,27 @@ def test_an_invalid_answer_is_an_error_and_not_a_plan(
     assert what in result.termination.detail
 
 
+class Grudge(PlainConstraint):
+    """A plug-in whose faces disagree: it forbids nothing, and no plan is right for it."""
+
+    name: ClassVar[str] = "grudge"
+
+    def violations(self, instance: Instance, plan: co.Plan) -> Iterator[Violation]:
+        del instance, plan
+        yield Violation(kind="constraint", where="plan", message="is never right")
+
+
+def test_a_plan_that_the_judge_rejects_is_never_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row is kept, and still the judge has the last word; what it said is in the result."""
+    monkeypatch.setitem(registry._ADDED["constraint"], "grudge", Grudge)
+    result = co.solve(instance(constraints=[{"name": "grudge"}]), "brute_force")
+    assert result.plan is None
+    assert (result.objective, result.bound, result.bound_claimed) == (None, None, None)
+    assert result.termination.reason is Reason.ERROR
+    assert "is never right" in result.termination.detail
+    assert [v.message for v in result.violations] == ["is never right"]
+
+
 def test_an_overstated_claim_does_not_become_the_bound(liar: type[Liar]) -> None:
     """A solver's claim is kept apart; the bound is recomputed from its prices."""
     best = co.solve(instance(), "brute_force")
