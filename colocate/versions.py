@@ -6,11 +6,14 @@ looked for by file and by name.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 __all__ = ["show_versions", "versions"]
 
@@ -23,18 +26,25 @@ def versions() -> dict[str, str]:
     """Return name to version of colocate, Python, the platform and the packages used."""
     import colocate
 
-    found = {
+    return {
         "colocate": colocate.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
+        **_package_versions(),
     }
+
+
+@functools.cache
+def _package_versions() -> Mapping[str, str]:
+    """Look the packages up once: it takes longer than solving a small instance."""
+    found: dict[str, str] = {}
     for name in (*_PACKAGES, *_OPTIONAL):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             if name in _PACKAGES:
                 found[name] = "missing"
-    return found
+    return MappingProxyType(found)
 
 
 def gpu_software() -> dict[str, str]:

@@ -30,8 +30,12 @@ def test_what_is_missing_is_said_and_what_is_optional_is_left_out(
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
 
+    module._package_versions.cache_clear()
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    found = versions()
+    try:
+        found = versions()
+    finally:
+        module._package_versions.cache_clear()
     assert found["numpy"] == "missing"
     assert "ray" not in found
 
