@@ -1,0 +1,1 @@
+"""From measurements to models: rate curves, slowdowns in company, memory, calibrated bounds."""
