@@ -78,6 +78,8 @@ class ProfileTable:
     def take(self, rows: ArrayLike) -> ProfileTable:
         """Return some rows: by number, or where an array of truth values says so."""
         chosen = np.asarray(rows)
+        if not chosen.size:
+            chosen = chosen.astype(np.intp)  # an empty list of rows is no list of truth values
         return ProfileTable({name: column[chosen] for name, column in self.columns.items()})
 
     def replace(self, **columns: ArrayLike) -> ProfileTable:

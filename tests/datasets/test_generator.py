@@ -60,9 +60,8 @@ def least_share(instance: Instance, pool: GpuPool, service: Service) -> int | No
             assert memory is not None
             if rate == 0 or memory > pool.memory_gib - pool.reserve_gib:
                 continue
-            judged = model.judge(
-                batch, batch / rate, batch / (rate * sure), service.rate_rps, service.slo_ms
-            )
+            asked = service.rate_rps, service.slo_ms, service.slo_percentile
+            judged = model.judge(batch, batch / rate, batch / (rate * sure), *asked)
             if judged.allowed:
                 return share
     return None
