@@ -36,6 +36,7 @@ SHORTEST_TIMEOUT_S = 120
 TESTS = (
     "tests/test_classes.py",
     "tests/test_configure.py",
+    "tests/test_configure_coupled.py",
     "tests/test_problem.py",
     "tests/test_prices.py",
     "tests/models/test_*.py",

@@ -20,6 +20,15 @@ Params = Mapping[str, bool | int | float | str | None]
 Rates = Mapping[int, Mapping[float, float] | Sequence[tuple[float, float]]]
 
 
+_ANY_KNOBS = {
+    "victim_batch": [1],
+    "neighbour_batch": [1],
+    "victim_share_pct": [100.0],
+    "neighbour_share_pct": [100.0],
+}
+"""Axes of a slowdown table on which nothing depends."""
+
+
 class InstanceBuilder:
     """Collects pools, profiles, services, tasks and rules; every method returns the builder.
 
@@ -146,15 +155,20 @@ class InstanceBuilder:
         slowdown: float | None = None,
         *,
         gpu_type: str | None = None,
+        table: Mapping[str, Any] | None = None,
         default: float | None = None,
         **fields: Any,  # noqa: ANN401 - fields of PairSlowdown
     ) -> Self:
         """State by how much `neighbour` slows `victim` down on a GPU type, or the default.
 
-        `fields` are error and evidence; with the default alone, the error is that of the default.
+        Where it depends on the knobs of the two, give the fields of a `SlowdownTable` as `table`
+        instead of the number, without the axes that do not matter. `fields` are error and evidence;
+        with the default alone, the error is that of the default.
         """
-        pair = {"gpu_type": gpu_type, "victim": victim, "neighbour": neighbour}
-        alone = victim is None and neighbour is None and slowdown is None
+        pair: dict[str, Any] = {"gpu_type": gpu_type, "victim": victim, "neighbour": neighbour}
+        alone = victim is None and neighbour is None and slowdown is None and table is None
+        if table is not None:
+            pair["table"] = {**_ANY_KNOBS, **table}
         if default is not None:
             self._interference["default_slowdown"] = default
             if alone and "error" in fields:

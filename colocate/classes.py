@@ -244,16 +244,22 @@ def _sides(entries: Sequence[Any], sides: list[set[str]]) -> Bools:
     return np.array(found, dtype=bool).reshape(len(entries), len(sides))
 
 
-Keep = Literal["least", "ends", "all"]
-"""Of the percentages that give and take the same: the least, the least and the largest, or all."""
+Keep = Literal["least", "each", "ends", "all"]
+"""Which percentages to keep: the least that gives so much; or, of those that give and take the
+same, the least, the least and the largest, or all."""
 
 
-def _keep(instance: Instance) -> Keep:
-    """Return which percentages can matter: floors on shares make larger ones worth something."""
+def _keep(instance: Instance, *, tabulated: bool) -> Keep:
+    """Return which percentages can matter: floors on shares make larger ones worth something.
+
+    Where slowdowns depend on shares, it also matters what a workload may take beyond what it gets.
+    """
     by_share = [q for q in instance.rules.quotas if q.unit == "gpu_share"]
     if any(q.minimum is not None and q.maximum is not None for q in by_share):
         return "all"
-    return "ends" if any(q.minimum is not None for q in by_share) else "least"
+    if any(q.minimum is not None for q in by_share):
+        return "ends"
+    return "each" if tabulated else "least"
 
 
 def _takes_least(lo: Ints, among: Bools) -> Bools:
@@ -261,6 +267,15 @@ def _takes_least(lo: Ints, among: Bools) -> Bools:
     given = np.where(among, lo, 0)
     best = np.concatenate(([0], np.maximum.accumulate(given)[:-1]))
     return np.asarray(given > best)
+
+
+def _is_new(lo: Ints, hi: Ints, among: Bools) -> Bools:
+    """Return which percentages are the first among these of those that give and take the same."""
+    at = np.flatnonzero(among)
+    found = np.zeros(lo.size, dtype=bool)
+    same = (lo[at[1:]] == lo[at[:-1]]) & (hi[at[1:]] == hi[at[:-1]])
+    found[at[np.concatenate(([True], ~same))[: at.size]]] = True
+    return found
 
 
 def share_grid(pool: GpuPool, keep: Keep, floors: Sequence[int] = (1,)) -> ShareGrid:
@@ -282,6 +297,8 @@ def share_grid(pool: GpuPool, keep: Keep, floors: Sequence[int] = (1,)) -> Share
     kept = lo >= 1
     if keep == "least":
         kept &= np.logical_or.reduce([_takes_least(lo, share >= least) for least in floors])
+    elif keep == "each":
+        kept &= np.logical_or.reduce([_is_new(lo, hi, share >= least) for least in floors])
     elif keep == "ends":
         same = (lo[1:] == lo[:-1]) & (hi[1:] == hi[:-1])
         inner = np.zeros(lo.size, dtype=bool)
@@ -291,7 +308,7 @@ def share_grid(pool: GpuPool, keep: Keep, floors: Sequence[int] = (1,)) -> Share
 
 
 def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
-    keep = _keep(instance)
+    tabulated = {p.gpu_type for p in instance.interference.pairs if p.table is not None}
     floors = sorted({1, *(s.min_share_pct for s in services.representative)})
     pins: dict[str, list[tuple[int, Ints]]] = {}
     for e, s in enumerate(instance.services):
@@ -310,7 +327,11 @@ def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
             memory_gib=parts[0][0].memory_gib - parts[0][0].reserve_gib,
             sm_count=parts[0][0].sm_count,
             max_clients=parts[0][0].max_clients,
-            grid=share_grid(parts[0][0], keep, floors),
+            grid=share_grid(
+                parts[0][0],
+                _keep(instance, tabulated=parts[0][0].gpu_type in tabulated),
+                floors,
+            ),
             pinned=parts[0][1],
             members=tuple((pool.id, ids) for pool, _, ids in parts),
         )

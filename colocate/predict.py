@@ -89,7 +89,9 @@ class Predictor:
             configurator = self.problem.source.configurators[int(columns.gpu[column])]
             span = slice(int(columns.start[column]), int(columns.start[column + 1]))
             n_services = int((~columns.is_task[span]).sum())
-            mean, high = configurator.slowdowns(columns.cls[span][None, :], n_services)
+            mean, high = configurator.slowdowns_at(
+                columns.cls[span], n_services, columns.batch[span], columns.grid[span]
+            )
             index = [
                 (configurator.tasks if is_task else configurator.services)[c].pair_index
                 for c, is_task in zip(columns.cls[span], columns.is_task[span], strict=True)
@@ -101,7 +103,7 @@ class Predictor:
                 )
                 for i, v in enumerate(index)
             ]
-            self._company[column] = (mean[0], high[0], [EVIDENCE_ORDER[e] for e in weakest])
+            self._company[column] = (mean, high, [EVIDENCE_ORDER[e] for e in weakest])
         return self._company[column]
 
     def _predict(self, column: int, position: int) -> ServicePrediction | TaskPrediction:
@@ -125,7 +127,8 @@ class Predictor:
         row: Service = source.classes.services.representative[cls]
         batch, arrivals = np.array([float(columns.batch[w])]), np.array([row.rate_rps])
         latency, latency_hi = (
-            float(self.slo.latency_ms(batch, batch / r, arrivals)[0]) for r in (rate, rate_lo)
+            float(self.slo.latency_ms(batch, batch / r, arrivals, row.slo_percentile)[0])
+            for r in (rate, rate_lo)
         )
         return ServicePrediction(
             rate_rps=rate,

@@ -121,7 +121,8 @@ def _service_on(at: Configurator, cls: int, service: Service) -> Why:
         batch = speed.batch.astype(float)[:, None]
         with np.errstate(divide="ignore"):
             tau = batch / speed.rate_lo
-        best = float(at.slo.latency_ms(batch, tau, np.asarray(service.rate_rps)).min())
+        arrivals = np.asarray(service.rate_rps)
+        best = float(at.slo.latency_ms(batch, tau, arrivals, service.slo_percentile).min())
         return Why(
             "slo",
             f"alone on a {gpu.gpu_type!r} its latency bound is at best {best:.4g} ms, its SLO "

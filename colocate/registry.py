@@ -44,6 +44,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "slo_model": {
         "fill": "colocate.models.slo_fill:FillModel",
         "mudi": "colocate.models.slo_mudi:MudiModel",
+        "queue": "colocate.models.slo_queue:QueueModel",
     },
 }
 _ADDED: dict[str, dict[str, Any]] = {kind: {} for kind in get_args(Kind)}

@@ -44,7 +44,7 @@ class Verdict:
     """No plan is worth more (less, where the objective is minimised): recomputed from the prices of
     the certificate. None when there is no certificate, or when that is too much work."""
     bound_note: str
-    """Why there is no bound; empty when there is one."""
+    """Why there is no bound, or perhaps not the tightest; else empty."""
 
     @property
     def ok(self) -> bool:
@@ -220,8 +220,9 @@ def _bound(
         return None, note
     sign = 1.0 if objective.sense == "max" else -1.0
     slack = _slack(bound)
-    # Written so that a stated bound which is not a number is rejected too.
-    if not sign * certificate.bound >= sign * bound - slack:
+    # Written so that a stated bound which is not a number is rejected too. Where the judge could
+    # not price all columns exactly (see the note), it cannot say that the prices prove less.
+    if not note and not sign * certificate.bound >= sign * bound - slack:
         findings.add(
             "certificate",
             "plan",
@@ -234,4 +235,4 @@ def _bound(
             f"is worth {value:.9g}, beyond the bound {bound:.9g}: objective "
             f"{instance.objective.name} contradicts itself",
         )
-    return bound, ""
+    return bound, note

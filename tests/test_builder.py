@@ -64,6 +64,10 @@ def test_everything_that_a_file_can_say_can_be_built() -> None:
     b.task(task.pop("id"), task.pop("profile"), **task)
     errors = [{"confidence": 0.9, "relative": 0.1}]
     b.slowdown("bert", "vgg", 1.3, gpu_type="A100", error=errors, evidence="regressed")
+    over: dict[str, list[float]] = {"victim_batch": [32], "neighbour_batch": [4, 16]}
+    over |= {"victim_share_pct": [50], "neighbour_share_pct": [25, 75.5]}
+    over |= {"slowdown": [1, 1.1, 1.2, 1.3]}
+    b.slowdown("vgg", "bert", gpu_type="A100", table=over)
     b.slowdown(default=1.2, error=errors)
     b.rules(services_per_gpu=1, tasks_per_gpu=1, workloads_per_gpu=2, tenants_per_gpu=2)
     b.rules(blast_radius={"max_replicas_per_node": 2})

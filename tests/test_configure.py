@@ -44,6 +44,15 @@ def percentages(where: Instance, gpu: GpuClass) -> list[tuple[int, int, int]]:
     return [(q, q * n // 100, -(-q * n // 100)) for q in range(1, 101) if q * n // 100]
 
 
+def tabulated(where: Instance, gpu_type: str, names: list[str]) -> bool:
+    """Whether a slowdown between two of these depends on their knobs."""
+    met = {(a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j}
+    return any(
+        p.table is not None and p.gpu_type == gpu_type and (p.victim, p.neighbour) in met
+        for p in where.interference.pairs
+    )
+
+
 class Enumeration:
     """All knobs of one set of co-tenants, one by one."""
 
@@ -84,7 +93,8 @@ class Enumeration:
                 if q < s.min_share_pct or low <= 0 or math.isinf(company[1]):
                     continue
                 tau, tau_hi = b * company[0] / rate, b / low
-                if self.slo.judge(b, tau, tau_hi, s.rate_rps, s.slo_ms).allowed:
+                asked = s.rate_rps, s.slo_ms, s.slo_percentile
+                if self.slo.judge(b, tau, tau_hi, *asked).allowed:
                     found.append((hi, memory * s.processes))
         return found
 
@@ -142,6 +152,9 @@ def test_settings_equal_enumeration(drawn: Instance) -> None:
             for i, row in enumerate(sets.tolist()):
                 services = [classes.services.representative[s] for s in row[:n_services]]
                 tasks = [classes.tasks.representative[t] for t in row[n_services:]]
+                names = [w.profile for w in (*services, *tasks)]
+                if tabulated(drawn, at.gpu.gpu_type, names):
+                    continue  # see test_configure_coupled
                 truth = Enumeration(drawn, at.gpu, services, tasks).outcomes()
                 mine = [tuple(r[n_services:]) for r in found.rate[found.set_index == i].tolist()]
                 if truth is not None:

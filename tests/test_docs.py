@@ -36,7 +36,7 @@ def renewal() -> Iterator[Any]:
     """Return the package that renews the documentation; it lies beside the pages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DOCS))
-        for name in ("blocks", "examples", "fields", "meanings", "pages", "picture"):
+        for name in ("blocks", "examples", "fields", "made", "meanings", "measurements", "pages"):
             importlib.import_module(f"renewal.{name}")
         yield importlib.import_module("renewal")
 
@@ -114,9 +114,57 @@ def test_generated_parts_are_up_to_date(page: Path, renewal: Any) -> None:
     assert renewed == text_of(page), "run: python docs/renew.py"
 
 
-def test_the_picture_is_of_the_example(renewal: Any) -> None:
-    drawing = (DOCS / renewal.picture.FILE).read_text(encoding="utf-8")
-    assert drawing == renewal.picture.drawn(ROOT), "run: python docs/renew.py"
+def test_pictures_and_measurements_are_up_to_date(renewal: Any) -> None:
+    for path, made in renewal.made.files(ROOT):
+        old = path.read_text(encoding="utf-8")
+        assert renewal.made.same(old, made, path), f"{path}: run: python docs/renew.py"
+
+
+def test_every_picture_is_shown(renewal: Any) -> None:
+    shown = {
+        f"docs/{file}"
+        for page in PAGES
+        for file in re.findall(r"!\[[^\]]+\]\((?:docs/)?(_static/[^)]+)\)", text_of(page))
+    }
+    assert shown == {name for name in renewal.made.FILES if name.endswith(".svg")}
+    kept = {f"docs/{path.relative_to(DOCS)}" for path in (DOCS / "_static").iterdir()}
+    assert kept == shown
+
+
+def test_a_drawing_may_differ_in_last_digits_only(renewal: Any) -> None:
+    same = renewal.made.pictures.same_drawing
+    assert same('<line x="10.1" y="-3"/>a 5', '<line x="10.2" y="-3"/>a 5')
+    assert not same('<line x="10.1"/>', '<line x="11.1"/>')
+    assert not same('<line x="10.1"/>', '<rect x="10.1"/>')
+    assert not same("1 2", "1 2 3")
+
+
+def test_the_measurements_have_what_the_page_tells_of(renewal: Any) -> None:
+    from colocate.tables.clean import clean
+    from colocate.tables.read import read_table
+
+    file = read_table(ROOT / renewal.measurements.FILE)
+    assert [(d.column, d.value) for d in file.dropped] == [("share_pct", "'400'")]
+    doubts = clean(file.table).doubts
+    assert [(d.kind, d.dropped) for d in doubts] == [("outlier", 1)]
+    assert doubts[0].workload == renewal.measurements.WRONG[0]
+    beside = set(zip(file.table["workload"], file.table["neighbour"], strict=True))
+    assert not beside & {p for a, b in renewal.measurements.NOT_RUN for p in ((a, b), (b, a))}
+
+
+def test_figures_are_rendered_as_measured(
+    renewal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal.blocks, "FIGURES", tmp_path / "models.csv")
+    assert "Nothing was measured" in renewal.blocks.figures()
+    (tmp_path / "models.csv").write_text(
+        "name,value,target,unit,baseline,baseline_value,note\n"
+        "solo,1.43219,1.5,%,linear,3.2,on a grid\nspeed,2e6,,/s,,,\n",
+        encoding="utf-8",
+    )
+    table = renewal.blocks.figures()
+    assert "| solo | 1.43 % | 1.5 % | 3.2 % (linear) | on a grid |" in table
+    assert "| speed | 2,000,000 /s |  |  |  |" in table
 
 
 def generated(page: str, renewal: Any) -> set[str]:
@@ -128,6 +176,19 @@ def test_every_object_of_the_formats_has_its_fields(renewal: Any) -> None:
     assert {f"fields {name}" for name in renewal.fields.models()} <= shown
     for kind in ("objective", "slo_model"):
         assert f"components {kind}" in shown
+
+
+def test_inner_objects_of_models_are_no_others(renewal: Any) -> None:
+    # a new object of the format must be shown, or said to be read by `predict` alone
+    from colocate.io import json_schema
+
+    assert set(json_schema("models")["$defs"]) >= renewal.fields.INNER
+
+
+def test_measuring_and_models_have_their_tables(renewal: Any) -> None:
+    assert generated("docs/measuring.md", renewal) == {"profile-table"}
+    assert generated("docs/models.md", renewal) == {"model-figures"}
+    assert "loaders" in generated("docs/datasets.md", renewal)
 
 
 def test_no_words_are_left_over(renewal: Any) -> None:

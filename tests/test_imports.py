@@ -33,7 +33,7 @@ ROOMS = (
     ("verify",),
     ("solvers",),
     ("solve",),
-    ("explain",),
+    ("explain", "advice"),
     ("datasets",),
     ("executor",),
     ("export", "report", "testing"),

@@ -111,7 +111,9 @@ def test_the_decorator_registers() -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     """A wrong name in the instance is an input error."""
-    with pytest.raises(PluginError, match=r"no slo model named 'best' \(known: fill, mudi\)"):
+    with pytest.raises(
+        PluginError, match=r"no slo model named 'best' \(known: fill, mudi, queue\)"
+    ):
         co.solve(instance(slo_model={"name": "best"}))
 
 

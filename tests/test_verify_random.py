@@ -12,7 +12,16 @@ from colocate import solve
 from colocate.datasets import families, generate
 from colocate.errors import ColocateError
 from colocate.instance import Instance, Task
-from colocate.testing._plain_model import Workload, may_share, settings_of, workloads_of
+from colocate.testing._plain_model import (
+    Choice,
+    Setting,
+    Workload,
+    choices_of,
+    is_coupled,
+    may_share,
+    settings_of,
+    workloads_of,
+)
 from colocate.testing.strategies import instances
 from colocate.verify import verify
 from tests.judging.plain_judge import Held, Placements, is_legal, workers_of
@@ -64,9 +73,15 @@ def _knobs(
 ) -> Held:
     workload, ordinal = held[k]
     others = [w for j, (w, _) in enumerate(held) if j != k]
-    possible = list(settings_of(instance, instance.pool(pool_id), workload, others))
+    pool = instance.pool(pool_id)
+    # Where slowdowns depend on knobs, whether an SLO holds shows only when all knobs are drawn.
+    possible: list[Choice] | list[Setting] = (
+        list(choices_of(instance, pool, workload))
+        if is_coupled(instance, pool.gpu_type, [workload, *others])
+        else list(settings_of(instance, pool, workload, others))
+    )
     if possible and draw(st.integers(0, 29)) > 0:
-        small = sorted(possible, key=lambda s: s.knob.taken)
+        small: list[Choice | Setting] = sorted(possible, key=lambda s: s.knob.taken)
         setting = draw(st.sampled_from(small[: max(1, len(small) // len(held))]))
         share = draw(st.integers(setting.knob.first, setting.knob.last))
         return Held(workload, ordinal, setting.batch, share)

@@ -103,9 +103,8 @@ def service_share(
             if q < service.min_share_pct or rate * sure <= 0:
                 continue
             high = batch * slow.high / (rate * sure)
-            if model.judge(
-                batch, batch * slow.mean / rate, high, service.rate_rps, service.slo_ms
-            ).allowed:
+            asked = service.rate_rps, service.slo_ms, service.slo_percentile
+            if model.judge(batch, batch * slow.mean / rate, high, *asked).allowed:
                 found.append((q, hi, batch, memory))
                 break
     return found

@@ -34,7 +34,7 @@ class InstanceFields(Frozen):
     description: Annotated[str, Field(max_length=10_000)] = ""
     """For readers."""
     slo_model: Component
-    """How a service is held against its SLO: `fill` or `mudi`."""
+    """How a service is held against its SLO: `queue`, `fill` or `mudi`."""
     confidence: Confidence
     """Probability with which a prediction must hold; 0.5 plans with the mean."""
     objective: Component

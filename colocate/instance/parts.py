@@ -98,7 +98,8 @@ class Service(Frozen):
     slo_ms: Positive
     """Latency that must be kept, in milliseconds."""
     slo_percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
-    """Percentile that must meet the SLO. The `fill` and `mudi` models take the profile as it is."""
+    """Percentile that must meet the SLO, at most 99.9 with `queue`. The models `fill` and `mudi`
+    know no percentiles and take the profile as it is."""
     batches: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)] | None = None
     """Batch sizes that it may run at; every profiled one when left out."""
     pinned: Annotated[tuple[GpuRef, ...], ListOf, Field(min_length=1, max_length=10_000)] | None = (

@@ -39,12 +39,23 @@ from colocate.runs import run_pairs
 __all__ = ["EVALUATION_CAP", "certificate_bound"]
 
 EVALUATION_CAP = 20_000_000
+COMBINATION_CAP = 200_000_000
+"""Combinations of knobs of sets whose slowdowns depend on them; these are quicker."""
+
+
+_NOT_TIGHT = (
+    "slowdowns depend on batches and shares, and trying all of them takes more than {} "
+    "combinations: the smallest slowdowns count instead, and the bound may not be the tightest"
+)
 
 
 def certificate_bound(
     instance: Instance, certificate: Certificate, objective: Objective, findings: Findings
 ) -> tuple[float | None, str]:
-    """Return the bound on the objective, in its own sense, or None and why there is none."""
+    """Return the bound on the objective, in its own sense, or None and why there is none.
+
+    A note beside a bound says why the prices may prove more than that.
+    """
     with np.errstate(all="ignore"):  # what is not finite proves nothing
         return _bound(instance, certificate, objective, findings)
 
@@ -59,13 +70,12 @@ def _bound(
     rules = instance.rules
     services = best_of_each_kind(free, lambda s: s.worth, rules.services_per_gpu)
     trained = best_of_each_kind(tasks, lambda t: -t.task_price, rules.tasks_per_gpu)
-    pricer = Pricer(Speeds(instance), objective, rules, Evaluations(EVALUATION_CAP))
+    evaluations = Evaluations(EVALUATION_CAP, COMBINATION_CAP)
+    pricer = Pricer(Speeds(instance), objective, rules, evaluations)
     bound = constant
     try:
         for kind, n in _kinds(instance, pinned).items():
             best = pricer.best(kind, services, trained)
-            if not any(s.required for s in kind.pinned):
-                best = max(0.0, best)
             if best == -math.inf:
                 return None, "no plan is valid: a GPU cannot hold the services pinned to it"
             bound += n * best
@@ -73,7 +83,8 @@ def _bound(
         return None, f"pricing all columns takes more than {EVALUATION_CAP} evaluations"
     if not math.isfinite(bound):
         return None, "the prices prove no finite bound"
-    return (bound if objective.sense == "max" else -bound), ""
+    note = "" if evaluations.enough else _NOT_TIGHT.format(COMBINATION_CAP)
+    return (bound if objective.sense == "max" else -bound), note
 
 
 def _kinds(instance: Instance, pinned: dict[str, ServiceClass]) -> dict[GpuKind, int]:

@@ -33,8 +33,19 @@ class TooManyEvaluationsError(Exception):
 class Evaluations:
     """Counts evaluations and stops at the cap."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, cap: int, cap_together: int = 0) -> None:
         self.left = cap
+        self.left_together = cap_together
+        self.enough = True
+        """Whether every combination of knobs that was asked for could be looked at."""
+
+    def spend_together(self, n: int) -> bool:
+        """Take n combinations of knobs off their own account, if there are so many left."""
+        if n > self.left_together:
+            self.enough = False
+            return False
+        self.left_together -= n
+        return True
 
     def spend(self, n: int) -> None:
         """Take n evaluations off what is left."""
@@ -103,7 +114,7 @@ class Candidates:
         self._user = _codes([c.user_id for c in both])
         self._sides = list(dict.fromkeys(c.rules for c in both))
         self._side = _codes([c.rules for c in both])
-        self._names = [c.workload for c in both]
+        self.names = [c.workload for c in both]
         # Named by whether they train: without services both slices start at 0.
         self._group = {False: slice(0, n), True: slice(n, len(both))}
         self.beside: dict[tuple[bool, bool], tuple[Floats, Floats]] = {}
@@ -119,7 +130,7 @@ class Candidates:
     def _meet(self, speeds: Speeds, key: tuple[bool, bool]) -> None:
         """Work out the slowdowns between two groups of candidates, and who may meet at all."""
         first, second = self._group[key[0]], self._group[key[1]]
-        a, b = self._names[first], self._names[second]
+        a, b = self.names[first], self.names[second]
         self.evaluations.spend(len(a) * len(b))
         self.beside[key] = speeds.slowdowns(self.kind.gpu_type, a, b)
         if key[0] != key[1]:

@@ -136,6 +136,7 @@ class ServiceClass:
     workload: str
     rate_rps: float
     slo_ms: float
+    slo_percentile: float
     batches: tuple[int, ...] | None
     min_share_pct: int
     processes: int
@@ -233,7 +234,8 @@ def service_classes(
 
 _SERVICE_COLUMNS = (
     *("replicas", "tenant", "pinned", "required", "missing_price"),
-    *("profile", "rate_rps", "slo_ms", "batches", "min_share_pct", "processes", "user_id"),
+    *("profile", "rate_rps", "slo_ms", "slo_percentile", "batches", "min_share_pct"),
+    *("processes", "user_id"),
 )
 _TASK_COLUMNS = (
     *("count", "tenant"),
@@ -242,12 +244,13 @@ _TASK_COLUMNS = (
 
 
 def _service_class(key: tuple[Any, ...]) -> ServiceClass:
-    required, missing, workload, rate, slo, batches, share, processes, user = key[:9]
-    owner, rules, price, pinned = key[9:]
+    required, missing, workload, rate, slo, percentile, batches, share, processes, user = key[:10]
+    owner, rules, price, pinned = key[10:]
     return ServiceClass(
         workload=workload,
         rate_rps=rate,
         slo_ms=slo,
+        slo_percentile=percentile,
         batches=batches,
         min_share_pct=share,
         processes=processes,

@@ -1,9 +1,13 @@
 """The best column of one kind of GPU at given prices: every set of co-tenants, every knob.
 
-The slowdowns depend on who is together and not on the knobs, so a set is priced workload by
+Where the slowdowns depend on who is together and not on the knobs, a set is priced workload by
 workload: each service takes the smallest share at which its SLO holds, for each way to choose
 batches that fit into the memory; the tasks divide what is left by their values. All sets of one
 shape are priced together, as rows of arrays.
+
+Where a slowdown is a table over the knobs, its smallest value is taken first. What such a set then
+promises is too much or right, so sets are priced exactly (`coupled`) from the most promising on
+until none promises more than the best found; the formulation says what happens beyond the cap.
 
 Where a limit and a number differ by rounding only, the column is taken as allowed: the result is a
 bound and must never be too low.
@@ -14,14 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from colocate.instance import Rules
 from colocate.judge.candidates import Candidates, Evaluations, GpuKind
 from colocate.judge.classes import ServiceClass, TaskClass
+from colocate.judge.coupled import CoupledSets
 from colocate.judge.speeds import ROUNDING, Speeds
+from colocate.judge.worth import worth_of_task
 from colocate.objectives.base import Objective
 
 if TYPE_CHECKING:
@@ -34,6 +41,14 @@ if TYPE_CHECKING:
 __all__ = ["Pricer"]
 
 CELLS_AT_ONCE = 1_000_000
+
+
+class _Promise(NamedTuple):
+    """What a set can be worth at most."""
+
+    value: float
+    members: list[int]
+    """Services, then tasks; tasks are numbered after all services."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class Pricer:
     ) -> float:
         """Return the largest reduced value of a column, or minus infinity when there is none.
 
-        A GPU to which required services are pinned holds them all.
+        A GPU to which required services are pinned holds them all; any other may be empty.
         """
         rules = self.rules
         table = Candidates(self.speeds, rules, self.evaluations, kind, services, tasks)
@@ -59,18 +74,43 @@ class Pricer:
             return -np.inf
         most = rules.workloads_per_gpu or rules.services_per_gpu + rules.tasks_per_gpu
         trained = [table.task_sets(m) for m in range(min(most, rules.tasks_per_gpu) + 1)]
-        best = -np.inf
+        together = CoupledSets(self.speeds, self.objective, table)
+        # A GPU that need not hold anything may be empty, for nothing.
+        best = -np.inf if must else 0.0
+        promises: list[_Promise] = []
         for a in range(min(most, rules.services_per_gpu) + 1):
             held = table.service_sets(a)
             for s in must:
                 held = held[(held == table.services.index(s)).sum(axis=1) == s.copies]
             for m in range(min(most - a, rules.tasks_per_gpu) + 1):
                 if a + m > 0 and held.shape[0] and trained[m].shape[0]:
-                    best = max(best, self._shape(table, held, trained[m]))
+                    found = self._shape(table, together, held, trained[m], promises)
+                    best = max(best, found)
+        return self._kept(together, promises, best)
+
+    def _kept(self, together: CoupledSets, promises: list[_Promise], best: float) -> float:
+        """Return the best value, with that of the sets that have only promised one so far."""
+        for promise in sorted(promises, key=lambda promise: promise.value, reverse=True):
+            if promise.value <= best:
+                break
+            points = together.points(promise.members)
+            if not self.evaluations.spend_together(prod(p.batch.size for p in points)):
+                return promise.value
+            best = max(best, together.best(promise.members, points))
         return best
 
-    def _shape(self, table: Candidates, held: Ints, trained: Ints) -> float:
-        """Price all sets of one shape: every row of `held` with every row of `trained`."""
+    def _shape(
+        self,
+        table: Candidates,
+        together: CoupledSets,
+        held: Ints,
+        trained: Ints,
+        promises: list[_Promise],
+    ) -> float:
+        """Price all sets of one shape: every row of `held` with every row of `trained`.
+
+        Sets whose slowdowns depend on knobs are added to the promises.
+        """
         n = held.shape[0] * trained.shape[0]
         self.evaluations.spend(n * table.cost(held.shape[1], trained.shape[1]))
         at_once = max(1, CELLS_AT_ONCE // (table.kind.grid.sm_count + 1))
@@ -78,23 +118,27 @@ class Pricer:
         for start in range(0, n, at_once):
             row = np.arange(start, min(n, start + at_once))
             services, tasks = held[row % held.shape[0]], trained[row // held.shape[0]]
-            best = max(best, self._price(_Sets(table, services, tasks)))
+            coupled = together.coupled(services, tasks)
+            sets, values = self._price(_Sets(table, services, tasks).only(~coupled))
+            best = max(best, float(values.max(initial=-np.inf)))
+            if coupled.any():
+                sets, values = self._price(_Sets(table, services, tasks).only(coupled))
+                everyone = np.concatenate([sets.services, sets.tasks + table.n_services], axis=1)
+                promises += map(_Promise, values.tolist(), everyone.tolist())
         return best
 
-    def _price(self, sets: _Sets) -> float:
-        """Return the largest reduced value in these sets."""
+    def _price(self, sets: _Sets) -> tuple[_Sets, Floats]:
+        """Return the sets that are possible, and the largest reduced value in each."""
         table, n_tasks = sets.table, sets.tasks.shape[1]
         sets = sets.only(sets.admitted())
         left = table.kind.grid.sm_count - sets.taken_by_services()
         least = table.task_least[sets.tasks].sum(axis=1)
         sets, left = sets.only(left >= least), left[left >= least]
-        if sets.services.shape[0] == 0:
-            return -np.inf
         base = table.service_worth[sets.services].sum(axis=1)
-        if n_tasks == 0:
-            return float(base.max())
+        if n_tasks == 0 or sets.services.shape[0] == 0:
+            return sets, base
         values = [self._task_values(sets, j) for j in range(n_tasks)]
-        return float((base + _split(values, left)).max())
+        return sets, base + _split(values, left)
 
     def _task_values(self, sets: _Sets, j: int) -> Floats:
         """Return the best reduced value of the j-th task with at most h multiprocessors."""
@@ -108,11 +152,7 @@ class Pricer:
             task, alone = table.tasks[t], table.alone[t]
             runs = alone > 0
             rate = alone[runs][None, :] / slower[rows][:, None]
-            value = self.objective.placed_value(task.facts, rate.ravel()).reshape(rate.shape)
-            if task.gang_size == 1:
-                worth = value - task.task_price
-            else:
-                worth = _worker_pay(task, rate, value)
+            worth = worth_of_task(self.objective, task, rate)
             at_percent = np.full((rows.size, percent.size), -np.inf)
             at_percent[:, runs] = worth - task.share_price * percent[runs] / 100
             found[np.ix_(rows, most[firsts])] = np.maximum.reduceat(at_percent, firsts, axis=1)
@@ -190,21 +230,6 @@ def _groups(numbers: Ints) -> Iterator[tuple[int, Ints]]:
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     for rows in np.split(order, starts[1:]):
         yield int(numbers[rows[0]]), rows
-
-
-def _worker_pay(task: TaskClass, rate: Floats, value: Floats) -> Floats:
-    """Return eta: what a gang pays a worker at each rate.
-
-    That is the price of the highest level reached, but at least an even part of the gang's value
-    beyond the gang's own price, so that no gang is worth more than it pays. It never falls as the
-    rate grows, as the argument of the bound needs.
-    """
-    even = (value - task.gang_price) / task.gang_size
-    if not task.levels:
-        return even
-    rates, prices = np.array(task.levels).T
-    listed = np.concatenate(([-np.inf], prices))[np.searchsorted(rates, rate, side="right")]
-    return np.maximum(even, listed)
 
 
 def _split(values: list[Floats], left: Ints) -> Floats:

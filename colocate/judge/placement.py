@@ -15,7 +15,7 @@ from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.judge.findings import Findings
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
-from colocate.models.interference import EVIDENCE_ORDER, Slowdown, slowdown
+from colocate.models.interference import EVIDENCE_ORDER, Knobs, Slowdown, slowdown
 from colocate.models.memory import memory_per_process
 from colocate.models.slo import slo_model
 from colocate.objectives._gangs import reference_rate
@@ -47,6 +47,14 @@ def sms_of(pool: GpuPool, share_pct: int) -> tuple[int, int] | None:
     return None
 
 
+class _Neighbour(NamedTuple):
+    """Another workload on the GPU."""
+
+    workload: str
+    knobs: Knobs | None
+    """None where its share was not measured."""
+
+
 class _Speed(NamedTuple):
     """How fast one workload runs in its company."""
 
@@ -59,6 +67,18 @@ def _weakest(a: Evidence, b: Evidence) -> Evidence:
     return max(a, b, key=EVIDENCE_ORDER.index)
 
 
+class _UnmeasuredNeighbourError(Exception):
+    """A slowdown depends on the share of a neighbour, which was not measured."""
+
+
+def _knobs(pool: GpuPool, placed: PlacedService | PlacedTask) -> Knobs | None:
+    sms = sms_of(pool, placed.share_pct)
+    if sms is None:
+        return None
+    sure, most = sms
+    return Knobs(placed.batch, 100 * sure / pool.sm_count, 100 * most / pool.sm_count)
+
+
 class PlacementJudge:
     """Judges groups of one instance; remembers what it has looked up."""
 
@@ -69,7 +89,9 @@ class PlacementJudge:
         self.pairs: dict[tuple[str, str, str], PairSlowdown] = {
             (p.gpu_type, p.victim, p.neighbour): p for p in instance.interference.pairs
         }
-        self.slowdowns: dict[tuple[str, str, tuple[str, ...]], Slowdown | None] = {}
+        self.slowdowns: dict[
+            tuple[str, str, tuple[str, ...], tuple[Knobs, ...]], Slowdown | None
+        ] = {}
         self.references: dict[tuple[str, int], float] = {}
         self.predictions_hold = True
         """Whether every prediction could be worked out and is as stated."""
@@ -84,7 +106,12 @@ class PlacementJudge:
         """Judge one group whose pool, services and tasks are known."""
         where = gpus_text(group)
         self._shares_fit(pool, group, where)
-        workloads = [s.profile for s in services] + [t.profile for t in tasks]
+        entries: list[Service | Task] = [*services, *tasks]
+        residents: list[PlacedService | PlacedTask] = [*group.services, *group.tasks]
+        workloads = [
+            _Neighbour(entry.profile, _knobs(pool, placed))
+            for entry, placed in zip(entries, residents, strict=True)
+        ]
         for i, (service, placed) in enumerate(zip(services, group.services, strict=True)):
             others = (*workloads[:i], *workloads[i + 1 :])
             self._service(pool, service, placed, others, where)
@@ -127,7 +154,7 @@ class PlacementJudge:
         pool: GpuPool,
         entry: Service | Task,
         placed: PlacedService | PlacedTask,
-        others: tuple[str, ...],
+        others: tuple[_Neighbour, ...],
         where: str,
     ) -> tuple[Profile, _Speed] | None:
         """Return how fast it runs, or None, with the reason written down, when it cannot."""
@@ -148,9 +175,15 @@ class PlacementJudge:
             )
             self.findings.add("knobs", where, message)
             return None
-        slower = self._slowdown(pool.gpu_type, entry.profile, others)
+        knobs = _knobs(pool, placed)
+        assert knobs is not None
+        try:
+            slower = self._slowdown(pool.gpu_type, entry.profile, knobs, others)
+        except _UnmeasuredNeighbourError:
+            return None
         if slower is None:
-            message = f"{name}: nobody knows its slowdown beside {', '.join(others)}"
+            names = ", ".join(other.workload for other in others)
+            message = f"{name}: nobody knows its slowdown beside {names}"
             self.findings.add("rate", where, message)
             return None
         if alone / slower.mean <= 0:
@@ -164,19 +197,30 @@ class PlacementJudge:
             _weakest(profile.evidence, slower.evidence),
         )
 
-    def _slowdown(self, gpu_type: str, victim: str, others: tuple[str, ...]) -> Slowdown | None:
-        key = gpu_type, victim, others
+    def _slowdown(
+        self, gpu_type: str, victim: str, knobs: Knobs, others: tuple[_Neighbour, ...]
+    ) -> Slowdown | None:
+        names = tuple(other.workload for other in others)
+        near = [self.pairs.get((gpu_type, victim, name)) for name in dict.fromkeys(names)]
+        pairs = tuple(pair for pair in near if pair is not None)
+        # Where no slowdown depends on knobs, one answer holds for all of them.
+        depends = any(pair.table is not None for pair in pairs)
+        beside = [other.knobs for other in others if other.knobs is not None]
+        if depends and len(beside) < len(others):
+            raise _UnmeasuredNeighbourError
+        key = gpu_type, victim, names, (knobs, *beside) if depends else ()
         if key not in self.slowdowns:
             model = self.instance.interference
-            near = [self.pairs.get((gpu_type, victim, other)) for other in dict.fromkeys(others)]
             # The same model, less the pairs that do not matter here: there may be a million.
             small = Interference.model_construct(
                 default_slowdown=model.default_slowdown,
                 default_error=model.default_error,
-                pairs=tuple(pair for pair in near if pair is not None),
+                pairs=pairs,
             )
             confidence = self.instance.confidence
-            self.slowdowns[key] = slowdown(small, gpu_type, victim, others, confidence)
+            self.slowdowns[key] = slowdown(
+                small, gpu_type, victim, names, confidence, at=knobs, beside=beside
+            )
         return self.slowdowns[key]
 
     # -- services ------------------------------------------------------------------------------
@@ -186,7 +230,7 @@ class PlacementJudge:
         pool: GpuPool,
         service: Service,
         placed: PlacedService,
-        others: tuple[str, ...],
+        others: tuple[_Neighbour, ...],
         where: str,
     ) -> None:
         name, batch = _name(placed), placed.batch
@@ -208,7 +252,8 @@ class PlacementJudge:
         profile, speed = found
         tau = batch / speed.rate
         tau_hi = batch / speed.rate_lo if speed.rate_lo > 0 else math.inf
-        check = self.slo.judge(batch, tau, tau_hi, service.rate_rps, service.slo_ms)
+        asked = service.rate_rps, service.slo_ms, service.slo_percentile
+        check = self.slo.judge(batch, tau, tau_hi, *asked)
         if not check.allowed:
             self.findings.add(
                 "slo", where, self._slo_message(name, service, check.latency_hi_ms, speed)
@@ -249,7 +294,12 @@ class PlacementJudge:
     # -- tasks ---------------------------------------------------------------------------------
 
     def _task(
-        self, pool: GpuPool, task: Task, placed: PlacedTask, others: tuple[str, ...], where: str
+        self,
+        pool: GpuPool,
+        task: Task,
+        placed: PlacedTask,
+        others: tuple[_Neighbour, ...],
+        where: str,
     ) -> None:
         name = _name(placed)
         if placed.batch != task.batch:

@@ -20,6 +20,7 @@ from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
 from colocate.models.memory import memory_per_process
 from colocate.models.slo import slo_model
+from colocate.profile import SlowdownTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,6 +58,9 @@ class Grid(NamedTuple):
 class ServiceStep(NamedTuple):
     """A service at one batch."""
 
+    batch: int
+    bears: Floats
+    """Largest slowdown that it bears at each percentage of the grid."""
     memory_gib: float
     """All processes together."""
     tolerated: Floats
@@ -70,13 +74,22 @@ class Speeds:
         self.instance = instance
         self.slo = slo_model(instance.slo_model)
         self._alone: dict[tuple[str, str, int, Grid], Floats | None] = {}
-        self._longest: dict[tuple[int, float, float], float] = {}
+        self._longest: dict[tuple[int, float, float, float], float] = {}
         self._steps: dict[tuple[ServiceClass, str, Grid], tuple[ServiceStep, ...]] = {}
         self._pairs: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
+        self.tables: dict[str, dict[tuple[str, str], tuple[SlowdownTable, float]]] = {}
+        """By GPU type, then by victim and neighbour: slowdowns that depend on knobs, and what turns
+        them into their bounds."""
         for p in instance.interference.pairs:
-            high = p.slowdown * (1 + relative_error(p.error, instance.confidence))
+            values = (p.slowdown,) if p.table is None else p.table.slowdown
+            least = min(value for value in values if value is not None)
+            wider = 1 + relative_error(p.error, instance.confidence)
+            high = least * wider
+            if p.table is not None and len(values) > 1:
+                of_type = self.tables.setdefault(p.gpu_type, {})
+                of_type[p.victim, p.neighbour] = p.table, wider
             of_victim = self._pairs.setdefault(p.gpu_type, {}).setdefault(p.victim, {})
-            of_victim[p.neighbour] = (p.slowdown, high)
+            of_victim[p.neighbour] = (least, high)
 
     def alone(self, workload: str, gpu_type: str, batch: int, grid: Grid) -> Floats | None:
         """Return the rate alone at each percentage, or None when the batch is not profiled."""
@@ -116,25 +129,26 @@ class Speeds:
             memory = memory_per_process(profile, batch)
             if alone is None or memory is None:
                 continue
-            longest = self._longest_batch_time(batch, service.rate_rps, service.slo_ms)
+            longest = self._longest_batch_time(batch, service)
             bears = np.where(offered, alone * keep * longest / batch, 0.0)
             tolerated = np.zeros(grid.sm_count + 1)
             np.maximum.at(tolerated, np.array(grid.most), bears)
             tolerated = np.maximum.accumulate(tolerated)
             if tolerated[-1] > 0:
-                found.append(ServiceStep(memory * service.processes, tolerated))
+                found.append(ServiceStep(batch, bears, memory * service.processes, tolerated))
         return found
 
-    def _longest_batch_time(self, batch: int, rate_rps: float, slo_ms: float) -> float:
+    def _longest_batch_time(self, batch: int, service: ServiceClass) -> float:
         """Return the longest time of a batch in seconds that the SLO model allows."""
-        key = batch, rate_rps, slo_ms
+        asked = service.rate_rps, service.slo_ms, service.slo_percentile
+        key = batch, *asked
         if key not in self._longest:
             low, high = 1e-30, 1e30
-            if not self.slo.judge(batch, low, low, rate_rps, slo_ms).allowed:
+            if not self.slo.judge(batch, low, low, *asked).allowed:
                 high = 0.0
             while high > low * (1 + ROUNDING):
                 middle = math.sqrt(low * high)
-                if self.slo.judge(batch, middle, middle, rate_rps, slo_ms).allowed:
+                if self.slo.judge(batch, middle, middle, *asked).allowed:
                     low = middle
                 else:
                     high = middle
@@ -144,7 +158,10 @@ class Speeds:
     def slowdowns(
         self, gpu_type: str, victims: Sequence[str], neighbours: Sequence[str]
     ) -> tuple[Floats, Floats]:
-        """Return the slowdown of each victim beside each neighbour, and its bound; nan: unknown."""
+        """Return the slowdown of each victim beside each neighbour, and its bound; nan: unknown.
+
+        Of slowdowns that depend on knobs, the smallest.
+        """
         model = self.instance.interference
         default = math.nan if model.default_slowdown is None else model.default_slowdown
         error = relative_error(model.default_error, self.instance.confidence)

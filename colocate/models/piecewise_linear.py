@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from colocate.profile import BatchLines
+from colocate.profile import BatchLines, PiecewiseLinearCurve
 from colocate.schema import TOLERANCE
 
 if TYPE_CHECKING:
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def rates(at_batch: BatchLines, share_pct: NDArray[np.float64]) -> NDArray[np.float64]:
+def rates(
+    curve: PiecewiseLinearCurve, at_batch: BatchLines, share_pct: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the rate at each share."""
     import numpy as np
 
+    del curve
     intercepts = np.array([line.intercept for line in at_batch.lines])[:, None]
     slopes = np.array([line.slope for line in at_batch.lines])[:, None]
     lowest = (intercepts + slopes * share_pct[None, :]).min(axis=0)
@@ -26,8 +29,9 @@ def rates(at_batch: BatchLines, share_pct: NDArray[np.float64]) -> NDArray[np.fl
     return np.where(offered, np.maximum(lowest, 0.0), 0.0)
 
 
-def rate_at(at_batch: BatchLines, share_pct: float) -> float:
+def rate_at(curve: PiecewiseLinearCurve, at_batch: BatchLines, share_pct: float) -> float:
     """Return the rate at one share."""
+    del curve
     if share_pct < at_batch.min_share_pct * (1 - TOLERANCE):
         return 0.0
     return max(0.0, min(line.intercept + line.slope * share_pct for line in at_batch.lines))

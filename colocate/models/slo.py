@@ -29,9 +29,16 @@ class SloModel(Protocol):
     name: ClassVar[str]
 
     def latency_ms(
-        self, batch: NDArray[np.float64], tau_s: NDArray[np.float64], rate_rps: NDArray[np.float64]
+        self,
+        batch: NDArray[np.float64],
+        tau_s: NDArray[np.float64],
+        rate_rps: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.float64]:
-        """Return the number that is held against the SLO, for arrays that broadcast."""
+        """Return the number that is held against the SLO, for arrays that broadcast.
+
+        It must not fall as tau rises. `percentile` is the service's `slo_percentile`.
+        """
         ...
 
     def allowed(
@@ -40,12 +47,19 @@ class SloModel(Protocol):
         tau_hi_s: NDArray[np.float64],
         rate_rps: NDArray[np.float64],
         slo_ms: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.bool_]:
         """Return where the SLO holds at the bound on the batch time."""
         ...
 
     def judge(
-        self, batch: int, tau_s: float, tau_hi_s: float, rate_rps: float, slo_ms: float
+        self,
+        batch: int,
+        tau_s: float,
+        tau_hi_s: float,
+        rate_rps: float,
+        slo_ms: float,
+        percentile: float,
     ) -> SloCheck:
         """Return the same for one replica, in plain arithmetic. For the judge."""
         ...

@@ -33,9 +33,14 @@ class FillModel:
         self.rho_max = params.rho_max
 
     def latency_ms(
-        self, batch: NDArray[np.float64], tau_s: NDArray[np.float64], rate_rps: NDArray[np.float64]
+        self,
+        batch: NDArray[np.float64],
+        tau_s: NDArray[np.float64],
+        rate_rps: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.float64]:
         """Return fill time plus service time."""
+        del percentile  # a mean fill time has none
         return 1000.0 * batch / rate_rps + 1000.0 * tau_s
 
     def allowed(
@@ -44,19 +49,27 @@ class FillModel:
         tau_hi_s: NDArray[np.float64],
         rate_rps: NDArray[np.float64],
         slo_ms: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.bool_]:
         """Return where the latency meets the SLO and the load is stable."""
         import numpy as np
 
-        latency = self.latency_ms(batch, tau_hi_s, rate_rps)
+        latency = self.latency_ms(batch, tau_hi_s, rate_rps, percentile)
         load = rate_rps * tau_hi_s / batch
         in_time = latency <= slo_ms + TOLERANCE * np.maximum(1.0, slo_ms)
         return in_time & (load <= self.rho_max + TOLERANCE)
 
     def judge(
-        self, batch: int, tau_s: float, tau_hi_s: float, rate_rps: float, slo_ms: float
+        self,
+        batch: int,
+        tau_s: float,
+        tau_hi_s: float,
+        rate_rps: float,
+        slo_ms: float,
+        percentile: float,
     ) -> SloCheck:
         """Judge one replica."""
+        del percentile
         fill_ms = 1000.0 * batch / rate_rps
         high = fill_ms + 1000.0 * tau_hi_s
         stable = at_most(rate_rps * tau_hi_s / batch, self.rho_max)

@@ -31,9 +31,14 @@ class MudiModel:
         del params
 
     def latency_ms(
-        self, batch: NDArray[np.float64], tau_s: NDArray[np.float64], rate_rps: NDArray[np.float64]
+        self,
+        batch: NDArray[np.float64],
+        tau_s: NDArray[np.float64],
+        rate_rps: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.float64]:
         """Return the serial time for one second's arrivals."""
+        del percentile
         return 1000.0 * rate_rps * tau_s / batch
 
     def allowed(
@@ -42,16 +47,24 @@ class MudiModel:
         tau_hi_s: NDArray[np.float64],
         rate_rps: NDArray[np.float64],
         slo_ms: NDArray[np.float64],
+        percentile: float,
     ) -> NDArray[np.bool_]:
         """Return where the row holds."""
         import numpy as np
 
-        latency = self.latency_ms(batch, tau_hi_s, rate_rps)
+        latency = self.latency_ms(batch, tau_hi_s, rate_rps, percentile)
         return latency <= slo_ms + TOLERANCE * np.maximum(1.0, slo_ms)
 
     def judge(
-        self, batch: int, tau_s: float, tau_hi_s: float, rate_rps: float, slo_ms: float
+        self,
+        batch: int,
+        tau_s: float,
+        tau_hi_s: float,
+        rate_rps: float,
+        slo_ms: float,
+        percentile: float,
     ) -> SloCheck:
         """Judge one replica."""
+        del percentile
         high = 1000.0 * (rate_rps / batch) * tau_hi_s
         return SloCheck(1000.0 * (rate_rps / batch) * tau_s, high, at_most(high, slo_ms))

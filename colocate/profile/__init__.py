@@ -11,27 +11,48 @@ from colocate.profile.curves import (
     BatchPoints,
     Curve,
     Line,
+    MonotoneTableCurve,
     PiecewiseLinearCurve,
     RatePoint,
     TabulatedCurve,
 )
 from colocate.profile.file import ProfileFile
-from colocate.profile.interference import Interference, PairSlowdown
+from colocate.profile.formulas import (
+    BatchFrom,
+    BatchHyperbola,
+    BatchMudi,
+    BatchPower,
+    HyperbolaCurve,
+    MudiCurve,
+    PowerCurve,
+    SoftMaximumCurve,
+)
+from colocate.profile.interference import Interference, PairSlowdown, SlowdownTable
 from colocate.profile.workload import MemoryPoint, Profile
 
 __all__ = [
     "Batch",
+    "BatchFrom",
+    "BatchHyperbola",
     "BatchLines",
+    "BatchMudi",
     "BatchPoints",
+    "BatchPower",
     "Curve",
     "ErrorBound",
+    "HyperbolaCurve",
     "Interference",
     "Line",
     "MemoryPoint",
+    "MonotoneTableCurve",
+    "MudiCurve",
     "PairSlowdown",
     "PiecewiseLinearCurve",
+    "PowerCurve",
     "Profile",
     "ProfileFile",
     "RatePoint",
+    "SlowdownTable",
+    "SoftMaximumCurve",
     "TabulatedCurve",
 ]

@@ -6,7 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from colocate.profile.batch import Batch
 from colocate.profile.bounds import ascending
+from colocate.profile.formulas import HyperbolaCurve, MudiCurve, PowerCurve, SoftMaximumCurve
 from colocate.schema import Frozen, ListOf, NonNegative, Percent
 
 __all__ = [
@@ -15,12 +17,11 @@ __all__ = [
     "BatchPoints",
     "Curve",
     "Line",
+    "MonotoneTableCurve",
     "PiecewiseLinearCurve",
     "RatePoint",
     "TabulatedCurve",
 ]
-
-Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class RatePoint(Frozen):
@@ -64,6 +65,38 @@ class TabulatedCurve(Frozen):
         return self
 
 
+class MonotoneTableCurve(Frozen):
+    """Points between which the time of a batch is a straight line over 1/share.
+
+    Such lines are hyperbolas over the share, so a few points are enough; and they never overshoot.
+    Below the first point the workload is not offered that share; above the last point the rate
+    stays what it was there.
+    """
+
+    family: Literal["monotone_table"] = "monotone_table"
+    """Tells this curve from others."""
+    batches: Annotated[tuple[BatchPoints, ...], ListOf, Field(min_length=1, max_length=200)]
+    """Points for each batch size, ascending; rates are positive and do not fall."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ascending([b.batch for b in self.batches], "batch")
+        for at in self.batches:
+            last = at.points[0].rate
+            if last < 1e-9:
+                msg = f"batch {at.batch} has rate {last:g} at its first point; it must be positive"
+                raise ValueError(msg)
+            for point in at.points:
+                if point.rate < last:
+                    msg = (
+                        f"batch {at.batch} has rate {point.rate:g} at share {point.share_pct:g} "
+                        f"and {last:g} below; rates must not fall as the share grows"
+                    )
+                    raise ValueError(msg)
+                last = point.rate
+        return self
+
+
 class Line(Frozen):
     """A straight line `intercept + slope * share_pct`, in samples per second."""
 
@@ -98,4 +131,13 @@ class PiecewiseLinearCurve(Frozen):
         return self
 
 
-Curve = Annotated[TabulatedCurve | PiecewiseLinearCurve, Field(discriminator="family")]
+Curve = Annotated[
+    TabulatedCurve
+    | PiecewiseLinearCurve
+    | MonotoneTableCurve
+    | HyperbolaCurve
+    | PowerCurve
+    | SoftMaximumCurve
+    | MudiCurve,
+    Field(discriminator="family"),
+]

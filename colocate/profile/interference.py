@@ -6,12 +6,65 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from colocate.profile.bounds import Bounds, check_bounds
-from colocate.schema import Evidence, Frozen, Id, ListOf
+from colocate.profile.bounds import Bounds, ascending, check_bounds
+from colocate.profile.curves import Batch
+from colocate.schema import Evidence, Frozen, Id, ListOf, Percent
 
-__all__ = ["Interference", "PairSlowdown"]
+__all__ = ["Interference", "PairSlowdown", "SlowdownTable"]
 
 Slowdown = Annotated[float, Field(ge=0.5, le=100)]
+MAX_VALUES = 10_000
+"""Values of one slowdown table."""
+
+
+class SlowdownTable(Frozen):
+    """A slowdown over the knobs of both workloads, linear between nodes and constant beyond.
+
+    An axis with one node means that the slowdown does not depend on it. Batches count by their
+    logarithm. The victim is looked up at the share that it is sure of, the neighbour at the most
+    that it may take.
+    """
+
+    victim_batch: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)]
+    """Batch sizes of the workload that is slowed down, ascending."""
+    neighbour_batch: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)]
+    """Batch sizes of its neighbour, ascending."""
+    victim_share_pct: Annotated[tuple[Percent, ...], ListOf, Field(min_length=1, max_length=1000)]
+    """Shares of the workload that is slowed down, ascending."""
+    neighbour_share_pct: Annotated[
+        tuple[Percent, ...], ListOf, Field(min_length=1, max_length=1000)
+    ]
+    """Shares of its neighbour, ascending."""
+    slowdown: Annotated[tuple[Slowdown, ...], ListOf, Field(min_length=1, max_length=MAX_VALUES)]
+    """One value for each combination, the share of the neighbour running fastest, then the share of
+    the victim, then the batch of the neighbour."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("victim_batch", "neighbour_batch", "victim_share_pct", "neighbour_share_pct"):
+            ascending(list(getattr(self, name)), name)
+        lengths = self.shape
+        expected = lengths[0] * lengths[1] * lengths[2] * lengths[3]
+        sizes = " x ".join(map(str, lengths))
+        if expected > MAX_VALUES:
+            msg = f"the axes make {sizes} = {expected} values; at most {MAX_VALUES}"
+            raise ValueError(msg)
+        if len(self.slowdown) != expected:
+            msg = (
+                f"slowdown has {len(self.slowdown)} values, but the axes make {sizes} = {expected}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Lengths of the four axes, in their order."""
+        return (
+            len(self.victim_batch),
+            len(self.neighbour_batch),
+            len(self.victim_share_pct),
+            len(self.neighbour_share_pct),
+        )
 
 
 class PairSlowdown(Frozen):
@@ -23,8 +76,10 @@ class PairSlowdown(Frozen):
     """Workload that is slowed down."""
     neighbour: Id
     """Workload that causes it."""
-    slowdown: Slowdown
-    """Time beside the neighbour over time alone."""
+    slowdown: Slowdown | None = None
+    """Time beside the neighbour over time alone; or give `table` instead."""
+    table: SlowdownTable | None = None
+    """The same, where it depends on the batches and shares of the two."""
     error: Bounds = ()
     """One-sided error bounds of the slowdown."""
     evidence: Evidence = Evidence.MEASURED
@@ -32,6 +87,9 @@ class PairSlowdown(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if (self.slowdown is None) == (self.table is None):
+            msg = f"give {'one' if self.table is None else 'only one'} of slowdown and table"
+            raise ValueError(msg)
         check_bounds(self.error, "error")
         return self
 

@@ -7,26 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from colocate.profile.batch import Batch
 from colocate.profile.bounds import Bounds, ascending, check_bounds
-from colocate.profile.curves import (
-    Batch,
-    BatchPoints,
-    Curve,
-    PiecewiseLinearCurve,
-    TabulatedCurve,
-)
+from colocate.profile.curves import BatchLines, BatchPoints, Curve
 from colocate.schema import Evidence, Frozen, Id, ListOf, Positive
 
 __all__ = ["MemoryPoint", "Profile"]
 
 
-def _check_whole_gpu(curve: TabulatedCurve | PiecewiseLinearCurve) -> None:
-    """Refuse a rate of zero on the whole GPU: training progress is measured against it."""
+def _check_whole_gpu(curve: Curve) -> None:
+    """Refuse a rate of zero on the whole GPU: training progress is measured against it.
+
+    Formulas have a positive rate there by the bounds of their parameters.
+    """
     for at in curve.batches:
         if isinstance(at, BatchPoints):
             rate = at.points[-1].rate
-        else:
+        elif isinstance(at, BatchLines):
             rate = min(line.intercept + 100 * line.slope for line in at.lines)
+        else:
+            continue
         if rate <= 0:
             msg = f"batch {at.batch} has rate {rate:g} on the whole GPU; it must be positive"
             raise ValueError(msg)

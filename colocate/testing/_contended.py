@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from colocate.errors import TooLargeError
 from colocate.instance import Instance
+from colocate.testing._company import Company
 from colocate.testing._free import draw_free
 from colocate.testing._parts import Spec, pick
-from colocate.testing._plain_model import Setting, settings_of, workloads_of
+from colocate.testing._plain_model import Setting, choices_of, workloads_of
 from colocate.testing.oracle import Assignment, OracleAnswer, solve_by_enumeration
 
 if TYPE_CHECKING:
@@ -68,19 +69,21 @@ def _with_service(assignments: Sequence[Assignment]) -> list[list[Assignment]]:
     return [held for held in _by_gpu(assignments) if any(a.kind == "service" for a in held)]
 
 
-def _settings(instance: Instance, together: Sequence[Assignment]) -> list[Setting]:
+def _settings(instance: Instance, together: Sequence[Assignment]) -> Sequence[Setting]:
     known = {w.id: w for w in workloads_of(instance)}
-    company = [known[a.id] for a in together]
-    return [
+    pool = instance.pool(together[0].pool)
+    members = [known[a.id] for a in together]
+    choices = [
         next(
-            s
-            for s in settings_of(
-                instance, instance.pool(a.pool), company[i], company[:i] + company[i + 1 :]
-            )
-            if s.batch == a.batch and s.knob.first <= a.share_pct <= s.knob.last
+            c
+            for c in choices_of(instance, pool, member)
+            if c.batch == a.batch and c.knob.first <= a.share_pct <= c.knob.last
         )
-        for i, a in enumerate(together)
+        for a, member in zip(together, members, strict=True)
     ]
+    found = Company(instance, pool, members).settings(choices)
+    assert found is not None
+    return found
 
 
 def _less_memory(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from colocate.instance import GpuPool, Instance
+from colocate.testing._company import Company
 from colocate.testing._free import draw_entries, draw_profiles
 from colocate.testing._parts import (
     SM_COUNTS,
@@ -25,7 +26,7 @@ from colocate.testing._parts import (
     draw_tight,
     pick,
 )
-from colocate.testing._plain_model import Knob, Setting, knobs_of, settings_of, workloads_of
+from colocate.testing._plain_model import Knob, Setting, choices_of, knobs_of, workloads_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,17 +171,16 @@ def _evaluate(rng: Random, spec: Spec, gpus: Sequence[_Gpu]) -> None:
     instance = Instance.model_validate(loose)
     workloads = {w.id: w for w in workloads_of(instance)}
     for gpu in gpus:
-        company = [workloads[e["id"]] for e in gpu.held]
-        for i, knob in enumerate(gpu.knobs):
-            found = [
-                s
-                for s in settings_of(
-                    instance, instance.pool(gpu.pool), company[i], company[:i] + company[i + 1 :]
-                )
-                if s.knob == knob
-            ]
-            gpu.settings.append(pick(rng, *found))
-            gpu.batches.append(gpu.settings[-1].batch)
+        pool = instance.pool(gpu.pool)
+        members = [workloads[e["id"]] for e in gpu.held]
+        choices = [
+            pick(rng, *[c for c in choices_of(instance, pool, member) if c.knob == knob])
+            for member, knob in zip(members, gpu.knobs, strict=True)
+        ]
+        settings = Company(instance, pool, members).settings(choices)
+        assert settings is not None
+        gpu.settings += settings
+        gpu.batches += [s.batch for s in settings]
 
 
 # -- what fits it ------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from colocate.errors import TooLargeError, UnsupportedError
 from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.runs import iter_ids
+from colocate.testing._company import settings_together
 from colocate.testing._plain_model import (
     Setting,
     Workload,
     at_most,
+    is_coupled,
     may_share,
     reference_rate,
     settings_of,
@@ -153,15 +155,26 @@ class OneGpu:
         if key not in self._outcomes:
             items = [self.items[i] for i in held]
             company = [item.workload for item in items]
-            choices = [
-                self._choices(pool, w, company[:i] + company[i + 1 :])
-                for i, w in enumerate(company)
-            ]
             found: list[Outcome] = []
-            for settings in self._fitting(pool, choices):
+            for settings in self._ways(pool, company):
                 _keep(found, self._outcome(items, settings))
             self._outcomes[key] = found
         return self._outcomes[key]
+
+    def _ways(self, pool: GpuPool, company: Sequence[Workload]) -> Iterator[tuple[Setting, ...]]:
+        """Yield the ways to set the knobs of a company that fit and are worth trying."""
+        if not is_coupled(self.instance, pool.gpu_type, company):
+            choices = [
+                self._choices(pool, w, [*company[:i], *company[i + 1 :]])
+                for i, w in enumerate(company)
+            ]
+            yield from self._fitting(pool, choices)
+            return
+        # Each workload's knobs decide how fast the others are: nothing is left out beforehand.
+        for settings in settings_together(self.instance, pool, company):
+            self.steps.take()
+            if settings is not None and self._fits(pool, settings):
+                yield settings
 
     def _choices(
         self, pool: GpuPool, workload: Workload, neighbours: Sequence[Workload]
@@ -199,11 +212,9 @@ class OneGpu:
     def _fitting(
         self, pool: GpuPool, choices: Sequence[Sequence[Setting]]
     ) -> Iterator[tuple[Setting, ...]]:
-        capacity = pool.memory_gib - pool.reserve_gib
-
         def extend(chosen: tuple[Setting, ...], taken: int) -> Iterator[tuple[Setting, ...]]:
             if len(chosen) == len(choices):
-                if at_most(sum(s.memory_gib for s in chosen), capacity):
+                if self._fits(pool, chosen):
                     yield chosen
                 return
             for setting in choices[len(chosen)]:
@@ -212,6 +223,11 @@ class OneGpu:
                     yield from extend((*chosen, setting), taken + setting.knob.taken)
 
         yield from extend((), 0)
+
+    @staticmethod
+    def _fits(pool: GpuPool, settings: Sequence[Setting]) -> bool:
+        """Return whether the memory is enough."""
+        return at_most(sum(s.memory_gib for s in settings), pool.memory_gib - pool.reserve_gib)
 
     def _outcome(self, held: Sequence[Item], settings: tuple[Setting, ...]) -> Outcome:
         value = 0.0

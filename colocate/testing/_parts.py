@@ -6,11 +6,13 @@ multiprocessors, three replicas and five workers.
 
 from __future__ import annotations
 
+import itertools
+import math
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from random import Random
 
 __all__ = [
     "Spec",
@@ -23,6 +25,7 @@ __all__ = [
     "draw_profile",
     "draw_service",
     "draw_slo_model",
+    "draw_table",
     "draw_task",
     "draw_tight",
     "pick",
@@ -231,7 +234,51 @@ def draw_interference(
                             "evidence": pick(rng, "measured", "regressed"),
                         }
                     )
-    return found
+    return _with_tables(found, types, workloads)
+
+
+def _with_tables(interference: Spec, types: Sequence[str], workloads: Sequence[str]) -> Spec:
+    """Let slowdowns be tables over the knobs, in some instances.
+
+    The dice are the drawn pairs themselves, so that what is drawn next does not depend on it.
+    """
+    rng = Random(repr((interference, types, workloads)))  # noqa: S311 - nothing secret
+    if chance(rng, 70):
+        return interference
+    most = pick(rng, 90, 50)
+    listed = {(p["gpu_type"], p["victim"], p["neighbour"]): p for p in interference["pairs"]}
+    bounds = interference.get("default_error", [])
+    for key in itertools.product(types, workloads, workloads):
+        pair = listed.get(key)
+        if not chance(rng, most) or (pair is None and "default_slowdown" not in interference):
+            continue
+        if pair is None:
+            named = dict(zip(("gpu_type", "victim", "neighbour"), key, strict=True))
+            slowdown = interference["default_slowdown"]
+            pair = {**named, "slowdown": slowdown, "error": bounds}
+            interference["pairs"].append(pair)
+        pair["table"] = draw_table(rng, pair.pop("slowdown"))
+    return interference
+
+
+def draw_table(rng: Random, around: float) -> Spec:
+    """Draw a slowdown table over some of the knobs, rising, falling or in no order."""
+    table: Spec = {
+        "victim_batch": sorted(rng.sample((1, 2, 4, 8, 32), pick(rng, 1, 2))),
+        "neighbour_batch": sorted(rng.sample((1, 2, 4, 8, 32), pick(rng, 1, 1, 2))),
+        "victim_share_pct": sorted(rng.sample(SHARES, pick(rng, 1, 2, 3))),
+        "neighbour_share_pct": sorted(rng.sample(SHARES, pick(rng, 1, 2, 3, 4))),
+    }
+    n = math.prod(len(axis) for axis in table.values())
+    shape = pick(rng, "rising", "falling", "jagged", "jagged", "flat")
+    if shape == "jagged":
+        values = [around * pick(rng, 0.6, 0.8, 1.0, 1.1, 1.5) for _ in range(n)]
+    else:
+        slope = 0.0 if shape == "flat" else pick(rng, 0.2, 0.6, 1.2)
+        values = [around * (1 + slope * (i / n - 0.5)) for i in range(n)]
+    if shape == "falling":
+        values.reverse()
+    return {**table, "slowdown": [max(0.5, value) for value in values]}
 
 
 def draw_service(rng: Random, service_id: str, profile: str, replicas: int) -> Spec:

@@ -13,20 +13,26 @@ from typing import TYPE_CHECKING, Literal
 
 from colocate.errors import UnsupportedError
 from colocate.instance import GpuPool, Instance, Service, Task
-from colocate.profile import ErrorBound, Profile, TabulatedCurve
+from colocate.profile import ErrorBound, Profile, SlowdownTable
+from colocate.testing._plain_curves import rate_alone
+from colocate.testing._plain_queue import queue_latency_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "Choice",
     "Knob",
     "Setting",
     "Workload",
     "at_least",
     "at_most",
+    "choices_of",
+    "is_coupled",
     "knobs_of",
     "may_share",
     "memory_of",
+    "pair_of",
     "rate_alone",
     "reference_rate",
     "settings_of",
@@ -101,37 +107,6 @@ def workloads_of(instance: Instance) -> list[Workload]:
     return services + [Workload(t, "task") for t in instance.iter_tasks()]
 
 
-def rate_alone(profile: Profile, batch: int, share_pct: float) -> float | None:
-    """Return mu(b, p), or None when the curve is not known at this batch."""
-    curve = profile.curve
-    if isinstance(curve, TabulatedCurve):
-        for table in curve.batches:
-            if table.batch == batch:
-                xs = [point.share_pct for point in table.points]
-                ys = [point.rate for point in table.points]
-                return _join(xs, ys, share_pct)
-        return None
-    for lines in curve.batches:
-        if lines.batch == batch:
-            if share_pct < lines.min_share_pct * (1 - _SLACK):
-                return 0.0
-            return max(0.0, min(x.intercept + x.slope * share_pct for x in lines.lines))
-    return None
-
-
-def _join(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
-    if x < xs[0] * (1 - _SLACK):
-        return 0.0
-    if x <= xs[0]:
-        return ys[0]
-    if x >= xs[-1]:
-        return ys[-1]
-    right = next(i for i, known in enumerate(xs) if known >= x)
-    left = right - 1
-    weight = (x - xs[left]) / (xs[right] - xs[left])
-    return (1 - weight) * ys[left] + weight * ys[right]
-
-
 def reference_rate(instance: Instance, task: Task) -> float:
     """Return the rate of a task alone on a whole GPU of its fastest profiled type."""
     known = [
@@ -147,25 +122,48 @@ def _error(bounds: Sequence[ErrorBound], confidence: float) -> float:
     return min(known, key=lambda b: b.confidence).relative if known else math.inf
 
 
+def pair_of(
+    instance: Instance, gpu_type: str, victim: str, neighbour: str
+) -> tuple[float | SlowdownTable, float] | None:
+    """Return slowdown (a number or a table) and relative error of a pair, None when unknown."""
+    model = instance.interference
+    for pair in model.pairs:
+        if (pair.gpu_type, pair.victim, pair.neighbour) == (gpu_type, victim, neighbour):
+            factor = pair.slowdown if pair.table is None else pair.table
+            assert factor is not None
+            return factor, _error(pair.error, instance.confidence)
+    if model.default_slowdown is None:
+        return None
+    return model.default_slowdown, _error(model.default_error, instance.confidence)
+
+
+def is_coupled(instance: Instance, gpu_type: str, company: Sequence[Workload]) -> bool:
+    """Return whether some slowdown among these workloads depends on their knobs."""
+    known = [
+        pair_of(instance, gpu_type, a.entry.profile, b.entry.profile)
+        for i, a in enumerate(company)
+        for j, b in enumerate(company)
+        if i != j
+    ]
+    return any(pair is not None and not isinstance(pair[0], float | int) for pair in known)
+
+
 def slowdown_of(
     instance: Instance, gpu_type: str, victim: str, neighbours: Sequence[str]
 ) -> tuple[float, float] | None:
-    """Return (mean, bound) of the slowdown of one profile beside others, None when unknown."""
+    """Return (mean, bound) of the slowdown of one profile beside others, None when unknown.
+
+    For slowdowns that do not depend on knobs; see `_company` for the others.
+    """
     mean = high = 1.0
-    table = {
-        (p.victim, p.neighbour): p for p in instance.interference.pairs if p.gpu_type == gpu_type
-    }
     for neighbour in neighbours:
-        pair = table.get((victim, neighbour))
-        if pair is not None:
-            factor, bounds = pair.slowdown, pair.error
-        elif instance.interference.default_slowdown is not None:
-            factor = instance.interference.default_slowdown
-            bounds = instance.interference.default_error
-        else:
+        pair = pair_of(instance, gpu_type, victim, neighbour)
+        if pair is None:
             return None
+        factor, error = pair
+        assert isinstance(factor, float | int), "it depends on knobs"
         mean *= factor
-        high *= factor * (1 + _error(bounds, instance.confidence))
+        high *= factor * (1 + error)
     return mean, high
 
 
@@ -195,7 +193,20 @@ def stands(instance: Instance, service: Service, batch: int, rate_lo: float) -> 
         return at_most(latency, service.slo_ms) and at_most(arrivals * tau / batch, rho_max)
     if instance.slo_model.name == "mudi" and not params:
         return at_most(1000 * arrivals * tau / batch, service.slo_ms)
+    if instance.slo_model.name == "queue":
+        return _queue_stands(instance, service, batch, tau)
     raise _unknown_slo_model(instance)
+
+
+def _queue_stands(instance: Instance, service: Service, batch: int, tau: float) -> bool:
+    numbers = {"burstiness": 1.0, "timeout_ms": 0.0, "rho_max": 0.95}
+    for name, value in instance.slo_model.params.items():
+        if name not in numbers or not isinstance(value, float | int):
+            raise _unknown_slo_model(instance)
+        numbers[name] = value
+    rho_max = numbers.pop("rho_max")
+    latency = queue_latency_ms(batch, tau, service.rate_rps, service.slo_percentile, **numbers)
+    return at_most(latency, service.slo_ms) and at_most(service.rate_rps * tau / batch, rho_max)
 
 
 def _unknown_slo_model(instance: Instance) -> UnsupportedError:
@@ -205,6 +216,18 @@ def _unknown_slo_model(instance: Instance) -> UnsupportedError:
         path="$.slo_model",
         advice="compare this instance with verify alone.",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One workload alone at one batch and share; what it does in company is left open."""
+
+    batch: int
+    knob: Knob
+    memory_gib: float
+    rate: float
+    rate_lo: float
+    """The same at the instance's confidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +247,8 @@ def settings_of(
 ) -> Iterator[Setting]:
     """Yield every batch and share at which a workload may run beside these neighbours.
 
-    What the workloads of a GPU have to share (multiprocessors, memory) is not checked here.
+    For company in which no slowdown depends on knobs; see `_company`. What the workloads of a GPU
+    have to share (multiprocessors, memory) is not checked here.
     """
     entry = workload.entry
     profile = instance.profile(entry.profile, pool.gpu_type)
@@ -234,6 +258,19 @@ def settings_of(
         instance, pool.gpu_type, entry.profile, [n.entry.profile for n in neighbours]
     )
     if slowdown is None:
+        return
+    for choice in choices_of(instance, pool, workload):
+        rate_lo = choice.rate_lo / slowdown[1]
+        if isinstance(entry, Task) or stands(instance, entry, choice.batch, rate_lo):
+            rate = choice.rate / slowdown[0]
+            yield Setting(choice.batch, choice.knob, choice.memory_gib, rate, rate_lo)
+
+
+def choices_of(instance: Instance, pool: GpuPool, workload: Workload) -> Iterator[Choice]:
+    """Yield every batch and share at which a workload runs at all."""
+    entry = workload.entry
+    profile = instance.profile(entry.profile, pool.gpu_type)
+    if profile is None:
         return
     certain = max(0.0, 1 - _error(profile.rate_error, instance.confidence))
     for batch in _batches(entry, profile):
@@ -245,13 +282,10 @@ def settings_of(
             if not alone:
                 continue
             allowed: Knob | None = knob
-            rate_lo = alone * certain / slowdown[1]
             if isinstance(entry, Service):
                 allowed = _from(knob, entry.min_share_pct)
-                if allowed is None or not stands(instance, entry, batch, rate_lo):
-                    continue
             if allowed is not None:
-                yield Setting(batch, allowed, memory, alone / slowdown[0], rate_lo)
+                yield Choice(batch, allowed, memory, alone, alone * certain)
 
 
 def _batches(entry: Service | Task, profile: Profile) -> list[int]:

@@ -114,8 +114,20 @@ def _degenerate(rng: Random) -> Spec:
 
 def _any(rng: Random) -> Spec:
     kinds = (draw_free, draw_contended, _feasible, _boundary, _infeasible, _degenerate)
-    (make,) = rng.choices(kinds, weights=(20, 50, 12, 7, 6, 5))
+    (make,) = rng.choices(kinds, weights=(10, 64, 10, 6, 5, 5))
     return make(rng)
+
+
+def _tabulated(make: Callable[[Random], Spec], *, wanted: bool) -> Callable[[Random], Spec]:
+    """Draw until there are slowdown tables, or none."""
+
+    def made(rng: Random) -> Spec:
+        while True:
+            spec = make(rng)
+            if any("table" in pair for pair in spec["interference"]["pairs"]) == wanted:
+                return spec
+
+    return made
 
 
 def free_instances() -> SearchStrategy[Instance]:
@@ -169,7 +181,10 @@ _KINDS: dict[InstanceKind, Callable[[Random], Spec]] = {
 
 
 def instances(
-    kind: InstanceKind = "any", *, supported: frozenset[Capability] | None = None
+    kind: InstanceKind = "any",
+    *,
+    supported: frozenset[Capability] | None = None,
+    slowdown_tables: bool | None = None,
 ) -> SearchStrategy[Instance]:
     """Draw instances of one kind.
 
@@ -180,8 +195,14 @@ def instances(
     supported
         What a solver supports: whatever needs more is taken out of the instances. What is taken
         out may have been what made an instance infeasible, or what it needed to be feasible.
+    slowdown_tables
+        Whether some slowdowns depend on batches and shares: in every instance, in none, or, when
+        left out, in some. No solver need know: columns are what is left of them.
     """
     if kind not in _KINDS:
         msg = f"kind must be one of {', '.join(get_args(InstanceKind))}, not {kind!r}"
         raise ValueError(msg)
-    return _drawn(_KINDS[kind], supported)
+    make = _KINDS[kind]
+    if slowdown_tables is not None:
+        make = _tabulated(make, wanted=slowdown_tables)
+    return _drawn(make, supported)

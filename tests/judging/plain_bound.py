@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.plan import Certificate
 from colocate.runs import ids_of
+from colocate.testing._company import settings_together
 from colocate.testing._plain_model import (
     Setting,
     Workload,
+    at_most,
+    is_coupled,
     may_share,
     reference_rate,
     settings_of,
@@ -134,6 +137,8 @@ class PlainBound:
 
     def best_knobs(self, pool: GpuPool, company: tuple[Workload, ...]) -> float:
         """Return the best reduced value of one set of workloads."""
+        if is_coupled(self.instance, pool.gpu_type, company):
+            return self.best_knobs_together(pool, company)
         # (memory, multiprocessors) -> best worth so far: one workload after the other.
         state: dict[tuple[float, int], float] = {(0.0, 0): 0.0}
         room = pool.memory_gib - pool.reserve_gib
@@ -155,6 +160,17 @@ class PlainBound:
                         grown[key] = max(grown.get(key, -math.inf), worth + more)
             state = grown
         return max(state.values(), default=-math.inf)
+
+    def best_knobs_together(self, pool: GpuPool, company: tuple[Workload, ...]) -> float:
+        """Return the same where the knobs of one workload decide how fast another is."""
+        best = -math.inf
+        room = pool.memory_gib - pool.reserve_gib
+        for settings in settings_together(self.instance, pool, company):
+            self.columns_priced += 1
+            if settings is not None and at_most(sum(s.memory_gib for s in settings), room):
+                worth = sum(self.worth(w, s) for w, s in zip(company, settings, strict=True))
+                best = max(best, worth)
+        return best
 
     def worth(self, workload: Workload, setting: Setting) -> float:
         """Return the reduced value of one workload at one setting."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from colocate.instance import GpuPool, Instance, Task
 from colocate.runs import ids_of
-from colocate.testing._plain_model import Workload, at_least, at_most, may_share, settings_of
+from colocate.testing._company import Company
+from colocate.testing._plain_model import Workload, at_least, at_most, choices_of, may_share
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,23 @@ def _gpu_is_legal(instance: Instance, pool: GpuPool, held: Sequence[Held]) -> bo
     company = [h.workload for h in held]
     if not pool.schedulable or not may_share(instance, pool, company):
         return False
-    memory, taken = 0.0, 0
-    for i, h in enumerate(held):
+    choices = []
+    for h in held:
         fitting = [
-            s
-            for s in settings_of(instance, pool, h.workload, company[:i] + company[i + 1 :])
-            if s.batch == h.batch and s.knob.first <= h.share_pct <= s.knob.last
+            c
+            for c in choices_of(instance, pool, h.workload)
+            if c.batch == h.batch and c.knob.first <= h.share_pct <= c.knob.last
         ]
         if not fitting:
             return False
-        memory += fitting[0].memory_gib
-        taken += fitting[0].knob.taken
-    return taken <= pool.sm_count and at_most(memory, pool.memory_gib - pool.reserve_gib)
+        choices.append(fitting[0])
+    memory = sum(c.memory_gib for c in choices)
+    taken = sum(c.knob.taken for c in choices)
+    return (
+        taken <= pool.sm_count
+        and at_most(memory, pool.memory_gib - pool.reserve_gib)
+        and Company(instance, pool, company).settings(choices) is not None
+    )
 
 
 def _services_are_complete(instance: Instance, placements: Placements) -> bool:

@@ -30,12 +30,15 @@ from colocate.plan import (
 )
 from colocate.runs import count_ids, format_ids, ids_of
 from colocate.schema import Evidence
+from colocate.testing._company import Company
 from colocate.testing._plain_model import (
+    Choice,
+    Knob,
+    Workload,
     knobs_of,
     memory_of,
     rate_alone,
     reference_rate,
-    slowdown_of,
 )
 
 
@@ -152,12 +155,13 @@ def _paces(task: Task, rates: dict[int, float]) -> dict[int, float]:
 
 
 def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
-    names = [instance.service(s[0]).profile for s in on.services]
-    names += [instance.task(t[0]).profile for t in on.tasks]
+    entries: list[Service | Task] = [instance.service(s[0]) for s in on.services]
+    entries += [instance.task(t[0]) for t in on.tasks]
+    company = _company(instance, on, entries)
     services, tasks = [], []
     for i, (service_id, ids, batch, share) in enumerate(on.services):
         service = instance.service(service_id)
-        sms, seen = _seen(instance, on.pool, service, batch, share, names[:i] + names[i + 1 :])
+        sms, seen = _seen(instance, on, entries, i, company)
         services.append(
             PlacedService(
                 service=service_id,
@@ -171,7 +175,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
         total.replicas.setdefault(service_id, []).extend(ids_of(ids).tolist())
     for i, (task_id, ids, batch, share) in enumerate(on.tasks, len(on.services)):
         task = instance.task(task_id)
-        sms, seen = _seen(instance, on.pool, task, batch, share, names[:i] + names[i + 1 :])
+        sms, seen = _seen(instance, on, entries, i, company)
         tasks.append(
             PlacedTask(
                 task=task_id,
@@ -191,7 +195,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
         rates = total.workers.setdefault(task_id, {})
         rates.update(dict.fromkeys(ids_of(ids).tolist(), seen.rate))
     total.used += count_ids(on.gpus)
-    total.shared += count_ids(on.gpus) * (len(names) > 1)
+    total.shared += count_ids(on.gpus) * (len(entries) > 1)
     return PlacementGroup(pool=on.pool, gpus=on.gpus, services=tuple(services), tasks=tuple(tasks))
 
 
@@ -203,18 +207,34 @@ class _Seen:
     evidence: Evidence
 
 
+Slower = list[tuple[float, float] | None]
+
+
+def _company(instance: Instance, on: On, entries: list[Service | Task]) -> Slower:
+    """Return the slowdown and its bound of each workload of a group, legal or not."""
+    pool = instance.pool(on.pool)
+    members = [Workload(e, "service" if isinstance(e, Service) else "task") for e in entries]
+    choices = [
+        Choice(batch, _knob(instance, on.pool, share), 0.0, 0.0, 0.0)
+        for _, _, batch, share in (*on.services, *on.tasks)
+    ]
+    company = Company(instance, pool, members)
+    return [company.slowdown(i, choices) for i in range(len(members))]
+
+
+def _knob(instance: Instance, pool_id: str, share: int) -> Knob:
+    known = knobs_of(instance.pool(pool_id))
+    return next((k for k in known if k.first <= share <= k.last), Knob(share, share, 0, 0))
+
+
 def _seen(
-    instance: Instance,
-    pool_id: str,
-    entry: Service | Task,
-    batch: int,
-    share: int,
-    neighbours: list[str],
+    instance: Instance, on: On, entries: list[Service | Task], i: int, company: Slower
 ) -> tuple[int, _Seen]:
-    pool = instance.pool(pool_id)
-    sure = next((k.sure for k in knobs_of(pool) if k.first <= share <= k.last), 0)
+    pool, entry, slower = instance.pool(on.pool), entries[i], company[i]
+    _, _, batch, share = [*on.services, *on.tasks][i]
+    neighbours = [e.profile for n, e in enumerate(entries) if n != i]
+    sure = _knob(instance, on.pool, share).sure
     profile = instance.profile(entry.profile, pool.gpu_type)
-    slower = slowdown_of(instance, pool.gpu_type, entry.profile, neighbours)
     if profile is None or slower is None:
         return sure, _Seen(0.0, 0.0, 0.0, Evidence.MEASURED)
     alone = rate_alone(profile, batch, 100 * sure / pool.sm_count) or 0.0

@@ -189,6 +189,8 @@ MODELS = [
     Component(name="fill"),
     Component(name="fill", params={"rho_max": 0.6}),
     Component(name="mudi"),
+    Component(name="queue"),
+    Component(name="queue", params={"burstiness": 2.3, "timeout_ms": 40.0, "rho_max": 0.7}),
 ]
 
 
@@ -215,11 +217,14 @@ def test_slo_models(
     tau_hi_s = tau_s * wider
     b, lam = np.array([float(batch)]), np.array([rate_rps])
     if off is not None:
-        slo_ms = float(model.latency_ms(b, np.array([tau_hi_s]), lam)[0]) * (1 + off)
-    check = model.judge(batch, tau_s, tau_hi_s, rate_rps, slo_ms)
-    assert check.latency_ms == pytest.approx(model.latency_ms(b, np.array([tau_s]), lam)[0])
-    assert check.latency_hi_ms == pytest.approx(model.latency_ms(b, np.array([tau_hi_s]), lam)[0])
-    allowed = model.allowed(b, np.array([tau_hi_s]), lam, np.array([slo_ms]))
+        # The latency of a load that no server bears is infinite; no SLO is.
+        slo_ms = min(1e12, float(model.latency_ms(b, np.array([tau_hi_s]), lam, 99.0)[0]))
+        slo_ms *= 1 + off
+    check = model.judge(batch, tau_s, tau_hi_s, rate_rps, slo_ms, 99.0)
+    mean, high = (model.latency_ms(b, np.array([tau]), lam, 99.0)[0] for tau in (tau_s, tau_hi_s))
+    assert check.latency_ms == pytest.approx(mean)
+    assert check.latency_hi_ms == pytest.approx(high)
+    allowed = model.allowed(b, np.array([tau_hi_s]), lam, np.array([slo_ms]), 99.0)
     assert check.allowed == bool(allowed[0])
     service = {"id": "web", "profile": "net", "rate_rps": rate_rps, "slo_ms": slo_ms}
     asked = instance(slo_model=spec, services=[service])

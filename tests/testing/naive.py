@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.runs import iter_ids
+from colocate.testing._company import settings_together
 from colocate.testing._plain_model import (
+    Setting,
     Workload,
     at_least,
     at_most,
+    is_coupled,
     may_share,
     reference_rate,
     settings_of,
@@ -62,24 +65,41 @@ def ways(instance: Instance, pool: GpuPool, company: list[Workload]) -> set[Held
     counted = {q.tenant for q in instance.rules.quotas if q.unit == "gpu_share"}
     if not may_share(instance, pool, company):
         return set()
-    choices = []
-    for i, w in enumerate(company):
-        rows = []
-        for s in settings_of(instance, pool, w, company[:i] + company[i + 1 :]):
-            last = s.knob.last if w.entry.tenant in counted else s.knob.first
-            rows += [(s, q) for q in range(s.knob.first, last + 1)]
-        choices.append(rows)
     found = set()
-    for chosen in itertools.product(*choices):
-        taken = sum(s.knob.taken for s, _ in chosen)
-        memory = sum(s.memory_gib for s, _ in chosen)
-        if taken <= pool.sm_count and at_most(memory, pool.memory_gib - pool.reserve_gib):
-            # How fast a service is, beyond its SLO, and its share enter nothing.
-            tasks = [w.kind == "task" for w in company]
-            rates = tuple(s.rate if t else 0.0 for (s, _), t in zip(chosen, tasks, strict=True))
-            shares = tuple(q if t else 0 for (_, q), t in zip(chosen, tasks, strict=True))
-            found.add(Held(rates, shares))
+    for settings in _settings(instance, pool, company):
+        last = [
+            s.knob.last if w.entry.tenant in counted else s.knob.first
+            for s, w in zip(settings, company, strict=True)
+        ]
+        memory = sum(s.memory_gib for s in settings)
+        taken = sum(s.knob.taken for s in settings)
+        if taken > pool.sm_count or not at_most(memory, pool.memory_gib - pool.reserve_gib):
+            continue
+        # How fast a service is, beyond its SLO, and its share enter nothing.
+        tasks = [w.kind == "task" for w in company]
+        rates = tuple(s.rate if t else 0.0 for s, t in zip(settings, tasks, strict=True))
+        for percents in itertools.product(
+            *(range(s.knob.first, n + 1) for s, n in zip(settings, last, strict=True))
+        ):
+            found.add(
+                Held(rates, tuple(q if t else 0 for q, t in zip(percents, tasks, strict=True)))
+            )
     return found
+
+
+def _settings(
+    instance: Instance, pool: GpuPool, company: list[Workload]
+) -> Iterator[tuple[Setting, ...]]:
+    """Yield every choice of knobs that is allowed but for memory and multiprocessors."""
+    if is_coupled(instance, pool.gpu_type, company):
+        together = settings_together(instance, pool, company)
+        yield from (settings for settings in together if settings is not None)
+        return
+    alone = [
+        list(settings_of(instance, pool, w, company[:i] + company[i + 1 :]))
+        for i, w in enumerate(company)
+    ]
+    yield from itertools.product(*alone)
 
 
 def best_by_loops(instance: Instance) -> float | None:

@@ -29,7 +29,10 @@ AT_LEAST = 0.2
 
 
 def drawn(
-    kind: InstanceKind, number: int = DRAWN, supported: frozenset[Capability] | None = None
+    kind: InstanceKind,
+    number: int = DRAWN,
+    supported: frozenset[Capability] | None = None,
+    slowdown_tables: bool | None = None,
 ) -> list[Instance]:
     """The same instances in every run."""
     found: list[Instance] = []
@@ -42,7 +45,7 @@ def drawn(
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(instances(kind, supported=supported))
+    @given(instances(kind, supported=supported, slowdown_tables=slowdown_tables))
     def keep(instance: Instance) -> None:
         found.append(instance)
 
@@ -139,6 +142,9 @@ def test_each_rule_decides_in_a_fifth_of_the_instances(
     assert binding >= AT_LEAST * len(mixed), f"{binding} of {len(mixed)}"
 
 
+AXES = ("victim_batch", "neighbour_batch", "victim_share_pct", "neighbour_share_pct")
+
+
 def features(instance: Instance) -> Iterator[str]:
     """What an instance makes use of."""
     rules = instance.rules
@@ -186,7 +192,15 @@ def features(instance: Instance) -> Iterator[str]:
     default = instance.interference.default_slowdown
     yield "default slowdown" if default is not None else "no default slowdown"
     for pair in instance.interference.pairs:
-        yield "speed-up" if pair.slowdown < 1 else "pair"
+        if pair.table is None:
+            assert pair.slowdown is not None
+            yield "speed-up" if pair.slowdown < 1 else "pair"
+            continue
+        yield "table"
+        for axis, n in zip(AXES, pair.table.shape, strict=True):
+            yield f"table over {axis}" if n > 1 else ""
+        values = pair.table.slowdown
+        yield "table in no order" if values != tuple(sorted(values)) else ""
 
 
 EXPECTED = {
@@ -201,7 +215,8 @@ EXPECTED = {
     *("replicas", "service processes", "min_share_pct", "pinned", "batches", "user_id"),
     *("gang 1", "gang 2", "gang 3", "several gangs", "task processes", "own memory"),
     *("tabulated", "piecewise_linear", "several batches", "falling", "flat", "zero"),
-    *("default slowdown", "no default slowdown", "pair", "speed-up"),
+    *("default slowdown", "no default slowdown", "pair", "speed-up", "table in no order"),
+    *("table", *(f"table over {axis}" for axis in AXES)),
 }
 
 
@@ -209,6 +224,30 @@ def test_every_rule_of_the_format_is_drawn() -> None:
     """A few hundred instances use everything that the oracle knows."""
     seen = {f for i in (*drawn("free", 300), *drawn("feasible", 100)) for f in features(i)}
     assert seen >= EXPECTED, EXPECTED - seen
+
+
+def least_slowdowns(spec: Spec) -> None:
+    """Let every table be the smallest of its values."""
+    for pair in spec["interference"]["pairs"]:
+        if "table" in pair:
+            pair["slowdown"] = min(pair.pop("table")["slowdown"])
+
+
+def test_slowdown_tables_decide() -> None:
+    """In a tenth of the instances that have them, the best plan is another, or none is left."""
+    found = drawn("any", 100, slowdown_tables=True)
+    assert all(any(p.table is not None for p in i.interference.pairs) for i in found)
+    binding = 0
+    for i in found:
+        relaxed = changed(i, least_slowdowns)
+        binding += not same(*map(solve_by_enumeration, (i, relaxed)))
+    assert binding >= AT_LEAST / 2 * len(found), f"{binding} of {len(found)}"
+
+
+def test_slowdown_tables_can_be_left_out() -> None:
+    """For whoever wants numbers only."""
+    found = drawn("any", 50, slowdown_tables=False)
+    assert not any(p.table is not None for i in found for p in i.interference.pairs)
 
 
 def test_instances_are_small_and_differ() -> None:

@@ -1,0 +1,74 @@
+"""The knobs worth considering for each set of co-tenants on one kind of GPU.
+
+For a set of services s and tasks t on a GPU with S multiprocessors:
+
+    choose batches b_s and percentages q_s, q_t so that
+      every service meets its SLO at (b_s, q_s) in this company, at the stated confidence
+      sum of memory <= memory of the GPU                             (memory)
+      sum of hi(q)  <= S                                             (share)
+    and keep every choice that no other one beats in value and in all row coefficients.
+
+Where no slowdown depends on the knobs, workloads can be looked at one by one (`uncoupled`); else
+all their knobs are tried together (`coupled`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colocate.classes import Classes, GpuClass
+from colocate.configure.coupled import Coupled
+from colocate.configure.settings import MAX_WORK, Settings
+from colocate.configure.speeds import Speeds
+from colocate.configure.uncoupled import Uncoupled
+from colocate.instance import Instance
+from colocate.models.slo import SloModel
+from colocate.objectives.base import Objective, TaskFacts
+
+__all__ = ["MAX_WORK", "Configurator", "Settings"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Configurator(Speeds):
+    """Finds the settings of sets of co-tenants on one GPU class."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        classes: Classes,
+        gpu: GpuClass,
+        slo: SloModel,
+        value: Objective,
+        facts: TaskFacts,
+    ) -> None:
+        super().__init__(instance, classes, gpu, slo, value, facts)
+        self._uncoupled = Uncoupled(self)
+        self._coupled = Coupled(self)
+
+    def least_share(self, service: int, slowdown_hi: Floats) -> Ints:
+        """Return, [set, batch], the least percentage that meets the SLO; -1 if none."""
+        return self._uncoupled.least_share(service, slowdown_hi)
+
+    def settings(self, sets: Ints, n_services: int) -> Settings:
+        """Return the settings worth considering for sets of one shape, services first.
+
+        Sets that cannot be configured have no setting.
+        """
+        coupled = self.coupled(sets, n_services)
+        if not coupled.any():
+            return self._uncoupled.settings(sets, n_services)
+        parts = []
+        for part, rows in (
+            (self._uncoupled, np.flatnonzero(~coupled)),
+            (self._coupled, np.flatnonzero(coupled)),
+        ):
+            found = part.settings(sets[rows], n_services)
+            parts.append(replace(found, set_index=rows[found.set_index]))
+        return Settings(
+            *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Settings))
+        )

@@ -1,0 +1,219 @@
+"""What every co-tenant does alone on one kind of GPU, and how pairs slow each other down."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colocate.classes import Classes, GpuClass
+from colocate.instance import Instance, Service, Task
+from colocate.models.bounds import relative_error
+from colocate.models.curves import batches_of, rates_alone
+from colocate.models.interference import PairTable, pair_table
+from colocate.models.memory import memory_per_process
+from colocate.models.slo import SloModel
+from colocate.models.slowdown_table import read_many
+from colocate.objectives.base import Objective, TaskFacts
+
+__all__ = ["ServiceSpeed", "Speeds", "TaskSpeed"]
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpeed:
+    """One service class alone on one kind of GPU, over batches and percentages."""
+
+    batch: Ints
+    rate: Floats
+    """[batch, percentage]."""
+    rate_lo: Floats
+    memory_gib: Floats
+    """All processes of a replica, by batch."""
+    pair_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpeed:
+    """One task class alone on one kind of GPU, over percentages."""
+
+    rate: Floats
+    rate_lo: Floats
+    memory_gib: float
+    best_within: Ints
+    """[multiprocessors]: the percentage that is fastest among those that fit; -1 if none."""
+    worth_trying: Bools
+    """[percentage]: faster than every one that takes less."""
+    pair_index: int
+
+
+class Speeds:
+    """The classes of an instance on one GPU class."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        classes: Classes,
+        gpu: GpuClass,
+        slo: SloModel,
+        value: Objective,
+        facts: TaskFacts,
+    ) -> None:
+        self.gpu = gpu
+        self.slo = slo
+        self.value = value
+        self.classes = classes
+        by_share = [q for q in instance.rules.quotas if q.unit == "gpu_share"]
+        self.share_floor = any(q.minimum is not None for q in by_share)
+        self.share_counts = np.isin(
+            classes.tasks.tenant, [classes.tenants.index(q.tenant) for q in by_share]
+        )
+        self.is_gang = np.array([t.gang_size > 1 for t in classes.tasks.representative], dtype=bool)
+        service_rows: tuple[Service, ...] = classes.services.representative
+        task_rows: tuple[Task, ...] = classes.tasks.representative
+        workloads = sorted({s.profile for s in service_rows} | {t.profile for t in task_rows})
+        index = {w: i for i, w in enumerate(workloads)}
+        self.pairs: PairTable = pair_table(
+            instance.interference, gpu.gpu_type, workloads, instance.confidence
+        )
+        self.services = [self._service(instance, s, index[s.profile]) for s in service_rows]
+        self.tasks = [self._task(instance, t, index[t.profile]) for t in task_rows]
+        self.facts = facts
+        size, budgets = gpu.grid.size, gpu.sm_count + 1
+        none = TaskSpeed(
+            np.zeros(size),
+            np.zeros(size),
+            np.inf,
+            np.full(budgets, -1),
+            np.zeros(size, dtype=bool),
+            -1,
+        )
+        speeds = [t or none for t in self.tasks]
+        # Stated in full, because there may be no task at all.
+        shape = (len(speeds), size)
+        self.task_rate = np.array([t.rate for t in speeds]).reshape(shape)
+        self.task_memory = np.array([t.memory_gib for t in speeds])
+        self.task_batch = np.array([t.batch for t in task_rows], dtype=np.int64)
+        self.best_within = np.array([t.best_within for t in speeds], dtype=np.int64).reshape(
+            len(speeds), budgets
+        )
+        self.worth_trying = np.array([t.worth_trying for t in speeds], dtype=bool).reshape(shape)
+
+    # -- alone ---------------------------------------------------------------------------------
+
+    def _service(self, instance: Instance, s: Service, pair_index: int) -> ServiceSpeed | None:
+        profile = instance.profile(s.profile, self.gpu.gpu_type)
+        if profile is None:
+            return None
+        shares = 100.0 * self.gpu.grid.lo / self.gpu.sm_count
+        kept = max(0.0, 1.0 - relative_error(profile.rate_error, instance.confidence))
+        batches, rate, memory = [], [], []
+        for b in batches_of(profile):
+            per_process = memory_per_process(profile, b)
+            found = rates_alone(profile, b, shares)
+            if (
+                (s.batches is None or b in s.batches)
+                and per_process is not None
+                and found is not None
+            ):
+                batches.append(b)
+                rate.append(np.where(self.gpu.grid.share_pct >= s.min_share_pct, found, 0.0))
+                memory.append(s.processes * per_process)
+        if not batches:
+            return None
+        rates = np.stack(rate)
+        return ServiceSpeed(np.array(batches), rates, rates * kept, np.array(memory), pair_index)
+
+    def _task(self, instance: Instance, t: Task, pair_index: int) -> TaskSpeed | None:
+        profile = instance.profile(t.profile, self.gpu.gpu_type)
+        if profile is None:
+            return None
+        rate = rates_alone(profile, t.batch, 100.0 * self.gpu.grid.lo / self.gpu.sm_count)
+        per_process = t.memory_gib or memory_per_process(profile, t.batch)
+        if rate is None or per_process is None:
+            return None
+        kept = max(0.0, 1.0 - relative_error(profile.rate_error, instance.confidence))
+        faster = (
+            rate > np.maximum.accumulate(np.concatenate(([0.0], rate[:-1])))
+            if rate.size
+            else rate > 0
+        )
+        best = np.full(self.gpu.sm_count + 1, -1, dtype=np.int64)
+        for i in np.flatnonzero(faster):
+            # The grid ascends in hi, so a later improvement overwrites the larger budgets.
+            best[self.gpu.grid.hi[i] :] = i
+        return TaskSpeed(
+            rate,
+            rate * kept,
+            t.processes * per_process,
+            best,
+            rate > 0 if self.share_floor else (rate > 0) & ~self._beaten(rate),
+            pair_index,
+        )
+
+    def _beaten(self, rate: Floats) -> Bools:
+        """Return which percentages another one beats that is no larger and takes no more."""
+        share = self.gpu.grid.share_pct
+        as_good = (rate[None, :] >= rate[:, None]) & (share[None, :] <= share[:, None])
+        # The grid ascends in hi. A larger percentage may have been measured to take less.
+        return np.asarray(np.tril(as_good, -1).any(axis=1))
+
+    # -- in company ----------------------------------------------------------------------------
+
+    def pair_index(self, sets: Ints, n_services: int) -> Ints:
+        """Return the place of each workload in the pair table, [set, workload]."""
+        index = np.empty_like(sets)
+        for column in range(sets.shape[1]):
+            speeds = self.services if column < n_services else self.tasks
+            table = np.array([-1 if s is None else s.pair_index for s in speeds], dtype=np.int64)
+            index[:, column] = table[sets[:, column]]
+        return index
+
+    def coupled(self, sets: Ints, n_services: int) -> Bools:
+        """Return in which sets some slowdown depends on the knobs."""
+        found = np.zeros(len(sets), dtype=bool)
+        if self.pairs.tables:
+            index = self.pair_index(sets, n_services)
+            depends = np.zeros(self.pairs.mean.shape, dtype=bool)
+            depends[tuple(np.array(list(self.pairs.tables)).T)] = True
+            for a, b in itertools.permutations(range(sets.shape[1]), 2):
+                found |= depends[index[:, a], index[:, b]]
+        return found
+
+    def slowdowns(self, sets: Ints, n_services: int) -> tuple[Floats, Floats]:
+        """Return mean slowdown and its bound, [set, workload]; nan where a pair is unknown.
+
+        Where a slowdown depends on the knobs, its smallest value counts.
+        """
+        index = self.pair_index(sets, n_services)
+        mean = np.ones(sets.shape)
+        high = np.ones(sets.shape)
+        for a, b in itertools.permutations(range(sets.shape[1]), 2):
+            mean[:, a] *= self.pairs.mean[index[:, a], index[:, b]]
+            high[:, a] *= self.pairs.high[index[:, a], index[:, b]]
+        return mean, high
+
+    def slowdowns_at(
+        self, members: Ints, n_services: int, batch: Ints, grid: Ints
+    ) -> tuple[Floats, Floats]:
+        """Return mean slowdown and its bound for each workload of one set at its knobs."""
+        index = self.pair_index(members[None, :], n_services)[0].tolist()
+        sure = 100.0 * self.gpu.grid.lo[grid] / self.gpu.sm_count
+        most = 100.0 * self.gpu.grid.hi[grid] / self.gpu.sm_count
+        mean = np.ones(members.size)
+        high = np.ones(members.size)
+        for a, b in itertools.permutations(range(members.size), 2):
+            known = self.pairs.tables.get((index[a], index[b]))
+            if known is None:
+                mean[a] *= self.pairs.mean[index[a], index[b]]
+                high[a] *= self.pairs.high[index[a], index[b]]
+            else:
+                found = read_many(known.table, batch[a], batch[b], sure[a], most[b])
+                mean[a] *= found
+                high[a] *= found * known.wider
+        return mean, high
