@@ -1,0 +1,1 @@
+"""Fitted regressors, evaluated from plain arrays."""
