@@ -28,19 +28,24 @@ if TYPE_CHECKING:
     from colocate.instance import Instance
     from colocate.plan import Plan
     from colocate.profile import ProfileFile
+    from colocate.profile.fitted import FittedModels
 
 __all__ = [
     "MAX_BYTES",
     "Kind",
     "build_instance",
     "dumps_instance",
+    "dumps_models",
     "dumps_plan",
     "json_schema",
     "load_instance",
+    "load_models",
     "load_plan",
     "parse_instance",
+    "parse_models",
     "parse_plan",
     "save_instance",
+    "save_models",
     "save_plan",
     "write_atomic",
 ]
@@ -114,6 +119,23 @@ def parse_plan(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> Plan:
     return _plan(_as_bytes(data, max_bytes, PlanError), "<text>", max_bytes)
 
 
+def load_models(source: Source, *, max_bytes: int = MAX_BYTES) -> FittedModels:
+    """Read fitted models from a file; `source` as in `load_instance`.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or holds no valid models.
+    """
+    data, label, _ = read_source(source, max_bytes, InputError)
+    return _models(data, label, max_bytes)
+
+
+def parse_models(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> FittedModels:
+    """Read fitted models from text."""
+    return _models(_as_bytes(data, max_bytes, InputError), "<text>", max_bytes)
+
+
 def dumps_instance(instance: Instance) -> str:
     """Return an instance as text. Equal instances give equal text; defaults are left out."""
     return json_text(plain_data(instance, defaults=False))
@@ -122,6 +144,11 @@ def dumps_instance(instance: Instance) -> str:
 def dumps_plan(plan: Plan) -> str:
     """Return a plan as text. Equal plans give equal text."""
     return json_text(plain_data(plan, defaults=True))
+
+
+def dumps_models(models: FittedModels) -> str:
+    """Return fitted models as text. Equal models give equal text; defaults are left out."""
+    return json_text(plain_data(models, defaults=False))
 
 
 def save_instance(instance: Instance, path: str | PathLike[str], *, force: bool = False) -> None:
@@ -134,11 +161,32 @@ def save_plan(plan: Plan, path: str | PathLike[str], *, force: bool = True) -> N
     write_atomic(path, dumps_plan(plan), force=force)
 
 
-def _profiles(data: bytes, label: str, max_memory: int) -> tuple[Document, ProfileFile]:
+def save_models(models: FittedModels, path: str | PathLike[str], *, force: bool = True) -> None:
+    """Write fitted models to a file, atomically; `force` allows it to replace one."""
+    write_atomic(path, dumps_models(models), force=force)
+
+
+def _profiles(
+    data: bytes, label: str, max_memory: int
+) -> tuple[Document, ProfileFile | FittedModels]:
+    """Return the profiles of a file that holds them, on their own or as fitted models."""
     from colocate.profile import ProfileFile
+    from colocate.profile.fitted import FittedModels
 
     document = read_json(data, label, InstanceError, max_memory)
+    value = document.value
+    if isinstance(value, dict) and value.get("schema") == "colocate/models/v1":
+        return document, _validated(FittedModels, "models", document, InstanceError)
     return document, _validated(ProfileFile, "profiles", document, InstanceError)
+
+
+def _models(data: bytes, label: str, max_bytes: int) -> FittedModels:
+    from colocate.profile.fitted import FittedModels
+
+    max_memory = max(LEAST_MEMORY, MEMORY_PER_BYTE * max_bytes)
+    document = read_json(data, label, InputError, max_memory)
+    del data
+    return _validated(FittedModels, "models", document, InputError)
 
 
 def _instance(data: bytes, label: str, folder: Path | None, max_bytes: int) -> Instance:

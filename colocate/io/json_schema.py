@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "json_schema", "known_keys", "model_of"]
 
-Kind = Literal["instance", "plan", "profiles"]
+Kind = Literal["instance", "plan", "profiles", "models"]
 
 _TITLES = {
     "instance": "colocate instance, version 1",
     "plan": "colocate plan, version 1",
     "profiles": "colocate profiles, version 1",
+    "models": "colocate fitted models, version 1",
 }
 PROFILE_FILES: dict[str, Any] = {
     "description": "Further profiles, in files inside the instance's own folder: relative paths.",
@@ -44,6 +45,10 @@ def model_of(kind: str) -> type[BaseModel]:
         from colocate.profile import ProfileFile
 
         return ProfileFile
+    if kind == "models":
+        from colocate.profile.fitted import FittedModels
+
+        return FittedModels
     msg = f"there is no format {kind!r} (known: {', '.join(get_args(Kind))})"
     raise ValueError(msg)
 

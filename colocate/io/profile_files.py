@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from colocate.io.json_path import Step
     from colocate.io.json_read import Document
     from colocate.profile import ProfileFile
+    from colocate.profile.fitted import FittedModels
 
 __all__ = ["Merged", "check_names", "merge"]
 
@@ -91,7 +92,7 @@ def merge(
     instance: Document,
     names: list[str],
     folder: Path,
-    read: Callable[[bytes, str, int], tuple[Document, ProfileFile]],
+    read: Callable[[bytes, str, int], tuple[Document, ProfileFile | FittedModels]],
     max_bytes: int,
     max_memory: int,
 ) -> Merged:

@@ -297,6 +297,30 @@ MEASURED: list[Row] = [
         "rate_error must not shrink",
     ),
     (
+        "neither slowdown nor table",
+        {"interference.pairs[0].slowdown": DROP},
+        "$.interference.pairs[0]",
+        "give one of slowdown and table",
+    ),
+    (
+        "both slowdown and table",
+        {"interference.pairs[1].slowdown": 1.5},
+        "$.interference.pairs[1]",
+        "give only one of slowdown and table",
+    ),
+    (
+        "a slowdown table with too few values",
+        {"interference.pairs[1].table.slowdown": [1.0, 1.1, 1.2]},
+        "$.interference.pairs[1].table",
+        "slowdown has 3 values, but the axes make 1 x 2 x 1 x 2 = 4",
+    ),
+    (
+        "shares of a slowdown table that fall",
+        {"interference.pairs[1].table.neighbour_share_pct": [75, 25]},
+        "$.interference.pairs[1].table",
+        "neighbour_share_pct must ascend",
+    ),
+    (
         "one slowdown twice",
         {"interference.pairs": [PAIR, PAIR]},
         "$.interference",

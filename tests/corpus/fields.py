@@ -126,9 +126,17 @@ IN_PROFILES: dict[Steps, dict[str, Field]] = {
         "gpu_type": name(required=True),
         "victim": name(required=True),
         "neighbour": name(required=True),
-        "slowdown": number(0.5, 100, required=True),
+        "slowdown": number(0.5, 100, null=True),
         "error": some(),
         "evidence": word(),
+    },
+    ("interference", "pairs", 1): {"table": thing(null=True)},
+    ("interference", "pairs", 1, "table"): {
+        "victim_batch": some(required=True),
+        "neighbour_batch": some(required=True),
+        "victim_share_pct": some(required=True),
+        "neighbour_share_pct": some(required=True),
+        "slowdown": some(required=True),
     },
 }
 USER = whole(0, 2**32 - 2, null=True)
@@ -321,7 +329,69 @@ IN_PROFILE_FILE: dict[Steps, dict[str, Field]] = {
     },
     **IN_PROFILES,
 }
-FIELDS = {"instance": IN_INSTANCE, "plan": IN_PLAN, "profiles": IN_PROFILE_FILE}
+IN_MODELS_FILE: dict[Steps, dict[str, Field]] = {
+    (): {
+        "schema": word(required=True),
+        "description": text(10_000),
+        "profiles": some(),
+        "interference": thing(null=True),
+        "company": some(),
+        "calibration": some(),
+        "report": thing(),
+    },
+    ("company", 0): {
+        "gpu_type": name(required=True),
+        "inference": some(),
+        "training": some(),
+        "constants": some(),
+        "composition": word(),
+        "most_overlap_pct": number(0, 100),
+    },
+    ("calibration", 0): {
+        "what": word(required=True),
+        "gpu_type": name(null=True),
+        "evidence": word(required=True),
+        "low": some(),
+        "high": some(),
+        "residuals": whole(0, 10**12),
+        "units": whole(0, 10**12),
+        "mean_error_pct": not_negative(),
+    },
+    ("calibration", 0, "low", 0): ERROR_BOUND,
+    ("report",): {
+        "rows": whole(0, 10**12),
+        "left_out": some(),
+        "curves": some(),
+        "company": text(1000),
+        "notes": some(),
+        "figures": thing(),
+    },
+    ("report", "left_out", 0): {
+        "reason": text(1000, required=True),
+        "rows": whole(1, 10**12, required=True),
+        "example": text(1000),
+    },
+    ("report", "curves", 0): {
+        "workload": name(required=True),
+        "gpu_type": name(required=True),
+        "method": text(1000, required=True),
+        "error_pct": not_negative(null=True),
+        "points": some(),
+        "notes": some(),
+    },
+    ("report", "curves", 0, "points", 0): {
+        "batch": whole(1, 1_000_000, required=True),
+        "share_pct": number(0, 100, above=True, required=True),
+        "rate": not_negative(required=True),
+        "fitted": not_negative(required=True),
+    },
+}
+FIELDS = {
+    "instance": IN_INSTANCE,
+    "plan": IN_PLAN,
+    "profiles": IN_PROFILE_FILE,
+    "models": IN_MODELS_FILE,
+}
 
 
 def _label(value: Any) -> str:

@@ -120,7 +120,19 @@ INTERFERENCE: dict[str, Any] = {
             "slowdown": 1.3,
             "error": [{"confidence": 0.9, "relative": 0.1}],
             "evidence": "regressed",
-        }
+        },
+        {
+            "gpu_type": "A100",
+            "victim": "vgg",
+            "neighbour": "bert",
+            "table": {
+                "victim_batch": [32],
+                "neighbour_batch": [4, 16],
+                "victim_share_pct": [50],
+                "neighbour_share_pct": [25, 75.5],
+                "slowdown": [1, 1.1, 1.2, 1.3],
+            },
+        },
     ],
 }
 INSTANCE: dict[str, Any] = {
@@ -273,7 +285,62 @@ PROFILE_FILE: dict[str, Any] = {
     "profiles": PROFILES,
     "interference": INTERFERENCE,
 }
-FILES = {"instance": INSTANCE, "plan": PLAN, "profiles": PROFILE_FILE}
+MODELS_FILE: dict[str, Any] = {
+    "schema": "colocate/models/v1",
+    "description": "",
+    "profiles": PROFILES,
+    "interference": INTERFERENCE,
+    "company": [
+        {
+            "gpu_type": "A100",
+            "inference": ["bert"],
+            "training": ["vgg"],
+            "constants": [
+                {
+                    "victim_role": "inference",
+                    "neighbour_role": "training",
+                    "slowdown": 1.2,
+                    "rows": 9,
+                }
+            ],
+        }
+    ],
+    "calibration": [
+        {
+            "what": "company",
+            "gpu_type": "A100",
+            "evidence": "regressed",
+            "low": [{"confidence": 0.9, "relative": 0.1}],
+            "high": [{"confidence": 0.9, "relative": 0.1}],
+            "residuals": 100,
+            "units": 10,
+            "mean_error_pct": 3.0,
+        }
+    ],
+    "report": {
+        "rows": 120,
+        "left_out": [{"reason": "in doubt", "rows": 3, "example": "row 7"}],
+        "curves": [
+            {
+                "workload": "bert",
+                "gpu_type": "A100",
+                "method": "hyperbola",
+                "error_pct": 2.0,
+                "points": [{"batch": 8, "share_pct": 50.0, "rate": 100.0, "fitted": 101.0}],
+                "notes": ["the rate falls"],
+            }
+        ],
+        "company": "by telemetry",
+        "notes": ["a note"],
+        "figures": {"seconds": 2.0},
+    },
+}
+FILES = {
+    "instance": INSTANCE,
+    "plan": PLAN,
+    "profiles": PROFILE_FILE,
+    "models": MODELS_FILE,
+}
 
 
 _STEP = re.compile(r"([a-z0-9_]+)|\[([0-9]+)\]")

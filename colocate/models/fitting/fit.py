@@ -1,0 +1,226 @@
+"""From a profile table to fitted models: everything in its order, and a report of how it went.
+
+    table -> repeats merged -> rates alone -> memory -> slowdowns in company -> error bounds
+
+Slowdowns are fitted against the fitted rates alone, so that rate alone over slowdown gives back the
+rate in company that was measured.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colocate.models.company import Company
+from colocate.models.company_tables import pair_slowdowns
+from colocate.models.fitting.calibration import CompanyBounds, calibrate_alone, calibrate_company
+from colocate.models.fitting.company import fit_company, prepare, workload_roles
+from colocate.models.fitting.company_solo import SoloRates
+from colocate.models.fitting.memory import fit_memory
+from colocate.models.fitting.rates import RateFit, RateFits, fit_rates
+from colocate.profile import Interference, PairSlowdown, Profile
+from colocate.profile.bounds import Bounds
+from colocate.profile.company import CompanyModel
+from colocate.profile.fitted import (
+    CurveReport,
+    FitReport,
+    FittedModels,
+    RowsLeftOut,
+    SharePoint,
+)
+from colocate.schema import Evidence
+from colocate.tables.clean import Cleaned, clean
+from colocate.tables.table import ProfileTable
+
+__all__ = ["EVERY_PAIR", "fit_models", "fitted_rates_alone"]
+
+Floats = NDArray[np.float64]
+
+ENOUGH_SHARES = 3
+"""A curve with fewer measured shares at some batch rests on other curves."""
+EVERY_PAIR = 40
+"""Up to so many workloads on a GPU type every ordered pair gets a table; beyond it, a service
+beside a task and a task beside a service."""
+
+
+def fit_models(
+    table: ProfileTable,
+    *,
+    tenants: int = 2,
+    progress: Callable[[str], None] | None = None,
+) -> FittedModels:
+    """Fit everything that a plan needs.
+
+    Parameters
+    ----------
+    table
+        Measurements, alone and, where there are any, in company.
+    tenants
+        How many workloads may share a GPU in the plans to come.
+    progress
+        Is told what is being done.
+
+    Raises
+    ------
+    InputError
+        When no row says how fast some workload runs alone.
+    """
+    say = progress or _nobody
+    say("merging repeats")
+    cleaned = clean(table)
+    measured = _in_fixed_order(cleaned.table)
+    say("rates alone")
+    fits = fit_rates(measured)
+    alone = calibrate_alone(fits)
+    roles = workload_roles(measured)
+    profiles = [
+        _profile(measured, fit, roles[fit.workload], alone.low) for fit in fits.fits.values()
+    ]
+    companies: list[CompanyModel] = []
+    pairs: list[PairSlowdown] = []
+    calibration = [alone]
+    notes: list[str] = []
+    for gpu in sorted(set(measured["gpu"][~measured.alone])):
+        say(f"slowdowns in company on {gpu}")
+        solo = fitted_rates_alone(fits, gpu)
+        found = fit_company(measured, gpu, solo=solo)
+        say(f"error bounds in company on {gpu}")
+        bounds = calibrate_company(prepare(measured, gpu, solo), found.model, alone.low)
+        companies.append(found.model)
+        calibration += bounds.calibration
+        pairs += _pairs(found.model, measured, tenants, bounds)
+        notes += [f"{gpu}: {n} rows in company not used: {why}" for why, n in found.dropped.items()]
+    report = FitReport(
+        rows=len(table),
+        left_out=tuple(_left_out(cleaned, fits)),
+        curves=tuple(_curve_report(fit) for fit in fits.fits.values()),
+        company="; ".join(_told(model) for model in companies),
+        notes=tuple(notes),
+    )
+    return FittedModels(
+        profiles=tuple(sorted(profiles, key=lambda p: (p.gpu_type, p.workload))),
+        interference=Interference(pairs=tuple(pairs)) if pairs else None,
+        company=tuple(companies),
+        calibration=tuple(calibration),
+        report=report,
+    )
+
+
+def _in_fixed_order(table: ProfileTable) -> ProfileTable:
+    """Return the rows in an order of their own, so that the order in a file changes nothing."""
+    keys = [
+        table[name].astype(str) if table[name].dtype == object else table[name]
+        for name in reversed(list(table.columns))
+    ]
+    return table.take(np.lexsort(keys))
+
+
+def _nobody(what: str) -> None:
+    del what
+
+
+def fitted_rates_alone(fits: RateFits, gpu: str) -> SoloRates:
+    """Return the fitted rates alone, as the fit in company asks for them."""
+
+    def rate(name: str, batches: Floats, shares: Floats) -> Floats:
+        fit = fits.fits.get((name, gpu))
+        if fit is None:
+            return np.full(np.broadcast(batches, shares).shape, np.nan)
+        return fit.rate_at(batches, shares)
+
+    return rate
+
+
+def _profile(table: ProfileTable, fit: RateFit, role: str, rate_error: Bounds) -> Profile:
+    return Profile(
+        workload=fit.workload,
+        gpu_type=fit.gpu,
+        role="training" if role == "training" else "inference",
+        curve=fit.curve(),
+        rate_error=rate_error,
+        memory=fit_memory(table, fit.workload, fit.gpu, fit.batches),
+        evidence=_evidence(fit),
+    )
+
+
+def _evidence(fit: RateFit) -> Evidence:
+    """Return whether every batch was measured at enough shares to speak of a measured curve."""
+    enough = all(len(points) >= ENOUGH_SHARES for points in fit.points)
+    return Evidence.MEASURED if enough else Evidence.REGRESSED
+
+
+def _pairs(
+    model: CompanyModel, table: ProfileTable, tenants: int, bounds: CompanyBounds
+) -> list[PairSlowdown]:
+    """Return a slowdown for each ordered pair that may meet."""
+    roles = workload_roles(table.take(table["gpu"] == model.gpu_type))
+    company = Company(model, roles=roles)
+    names = company.names
+    if len(names) <= EVERY_PAIR:
+        return pair_slowdowns(company, names, names, tenants=tenants, errors=bounds.errors)
+    serving = [n for n, trains in zip(names, company.training, strict=True) if not trains]
+    training = [n for n, trains in zip(names, company.training, strict=True) if trains]
+    return [
+        *pair_slowdowns(company, serving, training, tenants=tenants, errors=bounds.errors),
+        *pair_slowdowns(company, training, serving, tenants=tenants, errors=bounds.errors),
+    ]
+
+
+# -- the report --------------------------------------------------------------------------------
+
+
+def _left_out(cleaned: Cleaned, fits: RateFits) -> Iterable[RowsLeftOut]:
+    kinds: Counter[str] = Counter()
+    example: dict[str, str] = {}
+    for doubt in cleaned.doubts:
+        if doubt.dropped:
+            kinds[doubt.kind] += doubt.dropped
+            example.setdefault(doubt.kind, doubt.message)
+    for kind, rows in kinds.items():
+        yield RowsLeftOut(reason=kind, rows=rows, example=example[kind][:1000])
+    for reason, rows in fits.left_out.items():
+        if rows and reason != "in company":
+            yield RowsLeftOut(reason=reason, rows=rows)
+    if fits.dropped:
+        d = fits.dropped[0]
+        yield RowsLeftOut(
+            reason="no curve through the other points allows it",
+            rows=len(fits.dropped),
+            example=f"{d.key.workload}, batch {d.key.batch}, share {d.share_pct:g} %: measured "
+            f"{d.rate:.4g} samples/s where the others say {d.expected:.4g}",
+        )
+
+
+def _curve_report(fit: RateFit) -> CurveReport:
+    points = [
+        SharePoint(batch=p.key.batch, share_pct=share, rate=rate, fitted=fitted)
+        for p in fit.points
+        for share, rate, fitted in zip(
+            p.share_pct.tolist(),
+            p.rate.tolist(),
+            fit.rate_at(p.key.batch, p.share_pct).tolist(),
+            strict=True,
+        )
+    ]
+    weights = sorted(fit.weights.items(), key=lambda item: -item[1])
+    return CurveReport(
+        workload=fit.workload,
+        gpu_type=fit.gpu,
+        method="average of " + ", ".join(f"{name} {w:.2f}" for name, w in weights if w >= 0.005),
+        error_pct=None if fit.error is None else 100 * fit.error,
+        points=tuple(points),
+        notes=tuple(islice(fit.notes, 1000)),
+    )
+
+
+def _told(model: CompanyModel) -> str:
+    parts = [f"{len(model.measured)} pairs measured"]
+    if model.regression is not None:
+        parts.append("others by a regression on telemetry")
+    elif model.separable is not None:
+        parts.append("others by victim and aggressor")
+    return f"{model.gpu_type}: {', '.join(parts)}, then one constant for each pair of roles"
