@@ -257,3 +257,6 @@ def print_instance_coverage(console: Console, instance: Instance) -> None:
         if default is None
         else f"Pairs without an entry: constant slowdown {default:g}."
     )
+    tables = sum(p.table is not None for p in instance.interference.pairs)
+    if tables:
+        console.print(f"{words.plural(tables, 'pair')} with slowdowns by batch and share.")

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from colocate.cli.failure import say_json
+from colocate.errors import clean_text
 from colocate.report.words import number, percent, relative_gap
 
 if TYPE_CHECKING:
     from colocate.result import Progress
 
-__all__ = ["shown_progress"]
+__all__ = ["shown_progress", "shown_steps"]
 
+_LONGEST_STEP = 100
 Callback = Callable[["Progress"], None]
 
 
@@ -36,6 +38,24 @@ def shown_progress(*, quiet: bool, log_json: bool) -> Iterator[Callback | None]:
         def update(progress: Progress) -> None:
             with lock:
                 status.update(line_of(progress))
+
+        yield update
+
+
+@contextmanager
+def shown_steps(first: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """Yield a function that shows what is being done, or None when nobody would see it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from colocate.cli.console import console
+
+    with console(sys.stderr).status(first) as status:
+        lock = threading.Lock()
+
+        def update(step: str) -> None:
+            with lock:
+                status.update(clean_text(step, _LONGEST_STEP))
 
         yield update
 

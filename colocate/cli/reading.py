@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["at_most_one_stdin", "load_either", "load_plugins"]
 
-_SCHEMA = re.compile(rb'"schema"\s*:\s*"colocate/(instance|plan)/v')
+_SCHEMA = re.compile(rb'"schema"\s*:\s*"colocate/(instance|plan|models)/v')
 
 
 def at_most_one_stdin(*sources: str) -> None:
@@ -54,6 +54,13 @@ def load_either(source: str, max_bytes: int) -> Instance | Plan:
             path="$.schema",
             advice='give a file with "schema": "colocate/instance/v1" or "colocate/plan/v1".',
             source=document.source,
+        )
+    if found.group(1) == b"models":
+        raise InputError(
+            "the file holds fitted models",
+            path="$.schema",
+            advice="look at them with `colocate models show`.",
+            source=label,
         )
     if found.group(1) == b"plan":
         return io.load_plan(again, max_bytes=max_bytes)

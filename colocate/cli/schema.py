@@ -9,12 +9,12 @@ from colocate.cli.writing import check_targets, write_text
 
 app = options.verb()
 
-KINDS = ("instance", "plan", "profiles")
+KINDS = ("instance", "plan", "profiles", "models")
 
 
 @app.command()
 def schema(
-    kind: str = typer.Argument(..., help="instance, plan or profiles.", metavar="KIND"),
+    kind: str = typer.Argument(..., help="instance, plan, profiles or models.", metavar="KIND"),
     output: str | None = options.OUTPUT,
     debug: bool = options.DEBUG,
 ) -> None:

@@ -70,6 +70,8 @@ def verify(
             )
         else:
             out.print(f"Bound      {number(verdict.bound)}, recomputed from the certificate")
+            if verdict.bound_note:
+                out.print(cell(f"           {verdict.bound_note}", limit=500))
         if verdict.ok and verdict.objective is not None and verdict.bound is not None:
             out.print(quality(verdict.objective, verdict.bound, answer.objective.sense))
         if verdict.violations:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colocate.errors import InputError
 
-__all__ = ["check_targets", "write_text"]
+__all__ = ["check_free", "check_targets", "write_text"]
 
 
 def write_text(target: str, text: str, *, force: bool = True) -> None:
@@ -37,6 +37,16 @@ def check_targets(sources: list[str], targets: list[str]) -> None:
                     f"{target!r} and {other!r} are the same file",
                     advice="give every input and output a name of its own.",
                 )
+
+
+def check_free(targets: list[str], *, force: bool) -> None:
+    """Refuse to replace files unless that was asked for, before work is spent."""
+    for target in targets:
+        if target != "-" and not force and os.path.lexists(target):
+            raise InputError(
+                f"{target!r} exists",
+                advice="choose another name, or ask to overwrite it (--force).",
+            )
 
 
 def _same(a: str, b: str) -> bool:

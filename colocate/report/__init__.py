@@ -1,7 +1,8 @@
-"""A plan for people to read: facts as data, sentences, and one self-contained HTML page."""
+"""Plans and fitted models for people to read: facts, sentences, and self-contained HTML pages."""
 
 from __future__ import annotations
 
+from colocate.report.models_page import models_html
 from colocate.report.page import report_html
 
-__all__ = ["report_html"]
+__all__ = ["models_html", "report_html"]

@@ -96,7 +96,7 @@ def _panel(use: _Use, confidence: float, *, say_type: bool) -> Markup:
     for value in svg.ticks(0, top, 4):
         _, y = at(0, value)
         shapes.append(svg.line(_LEFT, y, _RIGHT, y, "grid"))
-        shapes.append(svg.text(_LEFT - 5, y + 3.5, _short(value), "small", "end"))
+        shapes.append(svg.text(_LEFT - 5, y + 3.5, svg.short(value), "small", "end"))
     for mark in (0, 25, 50, 75, 100):
         x, _ = at(mark, 0)
         shapes.append(svg.text(x, _BOTTOM + 14, f"{mark}", "small", "middle"))
@@ -131,7 +131,7 @@ def _panel(use: _Use, confidence: float, *, say_type: bool) -> Markup:
 
 
 def _samples(profile: Profile, batch: int) -> list[tuple[float, float]]:
-    """Return the points that the curve at a batch was given by."""
+    """Return the points that the curve at a batch was given by; other families have none."""
     for at_batch in profile.curve.batches:
         if isinstance(at_batch, BatchPoints) and at_batch.batch == batch:
             return [(p.share_pct, p.rate) for p in at_batch.points[:100]]
@@ -156,13 +156,6 @@ def _operating_point(
         svg.circle(x, y, 3.2, "alone"),
         svg.circle(x, low, 3.2, "company"),
     )
-
-
-def _short(value: float) -> str:
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.3g}"
 
 
 def curves_section(instance: Instance, plan: Plan) -> Markup | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from colocate.report.about import about_section, coverage_section
 from colocate.report.curves import curves_section
+from colocate.report.document import document
 from colocate.report.facts import gpu_rows, service_rows, task_rows
 from colocate.report.gpus import gpus_section
-from colocate.report.markup import Markup, element, raw
+from colocate.report.markup import Markup, element
 from colocate.report.quality import (
     figures,
     gap_picture,
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report_html"]
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
 
 def report_html(instance: Instance, plan: Plan, result: Result | None = None) -> str:
     """Return the page about a plan as text.
@@ -42,17 +40,7 @@ def report_html(instance: Instance, plan: Plan, result: Result | None = None) ->
     result
         How the plan was found. Adds the recomputed bound, the history and the timings.
     """
-    style = resources.files("colocate.report").joinpath("page.css").read_text(encoding="utf-8")
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"Plan for {instance.name}"),
-        element("style", raw(style)),
-    )
-    page = element("html", head, _body(instance, plan, result), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n"
+    return document(f"Plan for {instance.name}", _body(instance, plan, result), "page.css")
 
 
 def _body(instance: Instance, plan: Plan, result: Result | None) -> Markup:

@@ -16,8 +16,10 @@ __all__ = [
     "path",
     "polyline",
     "rect",
+    "short",
     "text",
     "ticks",
+    "turned",
 ]
 
 
@@ -85,12 +87,26 @@ def text(x: float, y: float, content: str, class_: str, anchor: str = "start") -
     return element("text", content, x=_n(x), y=_n(y), class_=class_, text_anchor=anchor)
 
 
+def turned(x: float, y: float, content: str, class_: str = "small") -> Markup:
+    """Return a line of text that runs upwards."""
+    where = f"rotate(-90 {_n(x)} {_n(y)})"
+    return element("text", content, x=_n(x), y=_n(y), class_=class_, transform=where)
+
+
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Return round numbers between two ends, at most `most` of them."""
     span = high - low
-    if span <= 0:
+    if span < 1e-300:  # nothing, or too small to be divided
         return [low]
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(power * f for f in (1, 2, 2.5, 5, 10, 20) if span / (power * f) <= most - 1)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def short(value: float) -> str:
+    """Return a number for a tick: 1500 as 1.5k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.4g}{letter}"
+    return f"{value:.3g}"

@@ -39,6 +39,8 @@ def arguments(case: Case, folder: Path) -> list[str]:
     (folder / "bad.json").write_bytes(case.data)
     if case.kind == "plan":
         return ["diff", str(folder / "bad.json"), str(folder / "bad.json")]
+    if case.kind == "models":
+        return ["models", "show", str(folder / "bad.json")]
     if case.kind == "profiles":
         (folder / "instance.json").write_bytes(to_bytes(BARE))
         return ["solve", str(folder / "instance.json"), "-o", str(folder / "plan.json")]
