@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# Matrices here are small: threads of the linear algebra library would only get in each other's way.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
 
 # The core environment holds what a user gets and nothing else. The other two contain it.
 CORE := $(VENV)/.core
@@ -24,10 +27,10 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage lint format docs bench bugs wheel-test clean
+.PHONY: help demo test test-deep coverage lint format docs bench bench-models bugs wheel-test clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(CORE): pyproject.toml constraints.txt
 	$(call install,)
@@ -83,6 +86,10 @@ docs: $(DOCS)  ## build the documentation; a warning is an error
 bench: $(DEV)  ## run the benchmarks
 	@echo "Running the benchmarks ..."
 	@$(BIN)/python benchmarks/run.py
+
+bench-models: $(DEV)  ## run the benchmarks of the models on public data: DATA=folder
+	@echo "Running the benchmarks of the models ..."
+	@$(BIN)/python -m benchmarks.models $(DATA)
 
 bugs: $(DEV)  ## plant one bug at a time and see whether the tests notice
 	@echo "Planting bugs, $(WORKERS) at a time ..."

@@ -1,6 +1,6 @@
 """Brings the generated parts of the documentation up to date.
 
-    python docs/renew.py             tables and the picture, from the code
+    python docs/renew.py             tables, pictures and made-up measurements, from the code
     python docs/renew.py --outputs   also what the examples print
     python docs/renew.py --check     change nothing; exit code 1 when something is out of date
 
@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from renewal import outputs, pages, picture
+from renewal import made, outputs, pages
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -36,11 +36,11 @@ def main() -> int:
             stale.append(path)
             if not wanted.check:
                 path.write_text(new, encoding="utf-8")
-    drawing = ROOT / "docs" / picture.FILE
-    if not drawing.is_file() or drawing.read_text(encoding="utf-8") != picture.drawn(ROOT):
-        stale.append(drawing)
-        if not wanted.check:
-            drawing.write_text(picture.drawn(ROOT), encoding="utf-8")
+    for path, content in made.files(ROOT):
+        if not path.is_file() or not made.same(path.read_text(encoding="utf-8"), content, path):
+            stale.append(path)
+            if not wanted.check:
+                path.write_text(content, encoding="utf-8")
     for path in stale:
         sys.stdout.write(f"{path.relative_to(ROOT)}\n")
     return 1 if stale and wanted.check else 0

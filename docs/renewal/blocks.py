@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import typer
@@ -21,6 +23,8 @@ from renewal.meanings import EXIT_CODES, METHODS, REASONS, VIOLATIONS
 
 __all__ = ["BLOCKS", "flags_of"]
 
+FIGURES = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "models.csv"
+"""What `benchmarks/models.py` measured."""
 _ABOUT_ANSWERS = (
     Capability.EXACT,
     Capability.BOUND,
@@ -159,7 +163,8 @@ def components(kind: str) -> str:
         params = []
         for field, info in cls.Params.model_fields.items():
             default = "required" if info.is_required() else f"{info.default} when left out"
-            params.append(f"`{field}`: {info.description} ({default})")
+            meaning = " ".join(str(info.description).split())
+            params.append(f"`{field}`: {meaning} ({default})")
         module = inspect.getmodule(cls)
         first = (inspect.getdoc(module) or "").split("\n\n")[0].replace("\n", " ")
         rows.append([f"`{name}`", first, "; ".join(params) or "none"])
@@ -208,6 +213,59 @@ def conformance() -> str:
     return _table(["test", "what it holds"], rows)
 
 
+def profile_table() -> str:
+    """Return the columns of a profile table."""
+    from colocate.tables import COLUMNS
+    from colocate.tables.columns import REQUIRED
+
+    rows = []
+    for c in COLUMNS:
+        need = "required" if c.name in REQUIRED else ""
+        if c.name in ("rate", "latency_ms"):
+            need = "one of the two"
+        meaning = f"{c.meaning[0].upper()}{c.meaning[1:]}."
+        rows.append([f"`{c.name}`", c.unit or c.kind, need, meaning])
+    return _table(["column", "unit", "", "meaning"], rows)
+
+
+def loaders() -> str:
+    """Return the loaders of public data."""
+    from colocate.datasets import loaders as room
+
+    rows = []
+    for name in sorted(room.__all__):
+        loader = getattr(room, name)
+        module = inspect.getdoc(inspect.getmodule(loader)) or ""
+        about = (inspect.getdoc(loader) or "").split("\n\n")[0].replace("\n", " ")
+        rows.append([f"`{name}`", about, module.split("\n\n")[0].replace("\n", " ")])
+    return _table(["loader", "what it does", "the data"], rows)
+
+
+def figures() -> str:
+    """Return the measured figures of the models, as their benchmark left them."""
+    if not FIGURES.is_file():
+        return "*Nothing was measured yet.*"
+    rows = []
+    with FIGURES.open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            unit = f" {row['unit']}" if row["unit"] else ""
+            plain = ""
+            if row["baseline"]:
+                plain = f"{_short(row['baseline_value'])}{unit} ({row['baseline']})"
+            target = f"{_short(row['target'])}{unit}" if row["target"] else ""
+            rows.append([row["name"], f"{_short(row['value'])}{unit}", target, plain, row["note"]])
+    return _table(["figure", "measured", "aimed at", "plain method", "remark"], rows)
+
+
+def _short(text: str) -> str:
+    """Return a number to three digits; a text such as "<= 2" as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 BLOCKS: dict[str, Callable[..., str]] = {
     "bundled": bundled,
     "capabilities": capabilities,
@@ -217,7 +275,10 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "families": families,
     "fields": fields.table,
     "flags": flags,
+    "loaders": loaders,
+    "model-figures": figures,
     "names": names,
+    "profile-table": profile_table,
     "reasons": reasons,
     "solvers": solvers,
     "strategies": strategies,

@@ -16,7 +16,27 @@ Schema = dict[str, Any]
 
 LARGEST = 1e15
 """Bound of every number that has no other; said once on the page, not in each row."""
-_ROOTS = {"Instance": "instance", "ProfileFile": "profiles", "Plan": "plan"}
+_ROOTS = {
+    "Instance": "instance",
+    "ProfileFile": "profiles",
+    "Plan": "plan",
+    "FittedModels": "models",
+}
+INNER = frozenset(
+    {
+        "AdditiveModel",
+        "CandidateError",
+        "CompanyModel",
+        "EffectTerm",
+        "KernelTerm",
+        "MeasuredPair",
+        "PairTerm",
+        "RoleConstant",
+        "StructureModel",
+        "Telemetry",
+    }
+)
+"""Objects of fitted models that only `predict` reads; the page tells of them in words."""
 _PATTERNS = {
     ID_PATTERN: "[id](#conventions)",
     "^[0-9a-f]{64}$": "64 hexadecimal digits",
@@ -31,7 +51,7 @@ def models() -> dict[str, Schema]:
         schema = json_schema(kind)  # type: ignore[arg-type]
         found |= schema.get("$defs", {})
         found[name] = schema
-    return {name: schema for name, schema in found.items() if "properties" in schema}
+    return {n: s for n, s in found.items() if "properties" in s and n not in INNER}
 
 
 def table(name: str) -> str:
@@ -80,6 +100,8 @@ def _type(about: Schema, *, many: bool = False) -> str:
         return ", ".join(f"`{json.dumps(v)}`" for v in about["enum"])
     if "link" in about:
         return f"[{about['link']}](#{about['link'].lower()})"
+    if "inner" in about:
+        return "arrays"
     kind = about.get("type")
     if kind == "array":
         items = _type(about["items"], many=True)
@@ -100,6 +122,8 @@ def _resolved(about: Schema) -> Schema:
     name = about["$ref"].rpartition("/")[2]
     if name in models():
         return {"link": name}
+    if name in INNER:
+        return {"inner": name}
     # what is no object is a short list of words
     return {"enum": _words(name)}
 
