@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from colocate.errors import clean_text
 from colocate.io.problems import show_value
 from colocate.schema import ID_PATTERN
-from colocate.tables.columns import COLUMNS, REQUIRED
+from colocate.tables.columns import COLUMNS, needed_columns
 from colocate.tables.raw import number
 
 __all__ = ["ROLES", "Chunk", "DroppedRow", "check"]
@@ -130,7 +130,7 @@ def check(chunk: Chunk, names: Names, *, measured: bool) -> dict[str, NDArray[An
             columns[column.name] = _text(chunk, column.name, names)
         else:
             columns[column.name] = _numbers(chunk, column.name)
-    for name in REQUIRED:
+    for name in needed_columns(queries=not measured):
         nothing = columns[name] == "" if columns[name].dtype == object else np.isnan(columns[name])
         chunk.drop_where(nothing, name, "is needed")
     _check_text(chunk, columns, names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["COLUMNS", "MEASURED", "REQUIRED", "Column"]
+__all__ = ["COLUMNS", "MEASURED", "REQUIRED", "Column", "needed_columns"]
 
 
 class Column(NamedTuple):
@@ -45,6 +45,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
 REQUIRED: Final = ("workload", "role", "gpu", "share_pct")
 """Columns without which a row says nothing; besides these, a rate or a latency is needed."""
 
+
 MEASURED: Final = (
     "rate",
     "rate_std",
@@ -55,3 +56,8 @@ MEASURED: Final = (
     "dram_activity_pct",
 )
 """Columns that hold what was measured; a query for a prediction has none of them."""
+
+
+def needed_columns(*, queries: bool) -> tuple[str, ...]:
+    """Return the columns that every row needs; whoever asks for a rate need not know the role."""
+    return tuple(name for name in REQUIRED if not (queries and name == "role"))

@@ -29,7 +29,7 @@ from colocate.io.json_path import show_path
 from colocate.io.json_read import Document, read_json
 from colocate.io.problems import show_value
 from colocate.tables.check import ONE_OF, Chunk, DroppedRow, Names, check
-from colocate.tables.columns import COLUMNS, REQUIRED
+from colocate.tables.columns import COLUMNS, needed_columns
 from colocate.tables.raw import MAX_TABLE_BYTES, Rows, read_bytes, text_of
 from colocate.tables.table import ProfileTable
 
@@ -173,12 +173,13 @@ def _check_columns(
             advice=_column_advice(unknown[0], given, text),
             more=more,
         )
-    missing = [name for name in REQUIRED if name not in given]
+    needed = needed_columns(queries=queries)
+    missing = [name for name in needed if name not in given]
     if missing:
         raise InputError(
             f"column {missing[0]!r} is missing",
             source=place,
-            advice=f"add it: every row needs {', '.join(REQUIRED)}.",
+            advice=f"add it: every row needs {', '.join(needed)}.",
         )
     if not queries and not any(name in given for name in ONE_OF):
         raise InputError(
@@ -278,6 +279,8 @@ def _from_rows(document: Document) -> tuple[dict[str, Sequence[Any]], int]:
             message = f"row {i + 1} must be an object, not {show_value(row)}"
             raise _refusal(document, ("rows", i), message, "give each row as an object.")
         if not names.keys() >= row.keys():
-            _check_columns([*REQUIRED, *row], document.place(("rows", i)), queries=True)
+            _check_columns(
+                [*needed_columns(queries=True), *row], document.place(("rows", i)), queries=True
+            )
             names.update(dict.fromkeys(row))
     return {name: [row.get(name) for row in rows] for name in names}, len(rows)

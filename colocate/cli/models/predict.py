@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from colocate.tables import ProfileTable
     from colocate.tables.read import TableFile
 
+DIGITS = 6
+"""Significant digits of predictions, which are good for two or three."""
 MOST_REASONS = 20
 
 
@@ -98,10 +100,17 @@ def _queries(source: str, max_bytes: int) -> TableFile:
 
 
 def _csv(file: TableFile, found: Predictions, *, notes: bool) -> str:
+    import numpy as np
+
     from colocate.tables.write import write_rows
 
     columns: dict[str, Any] = {name: file.table[name] for name in file.names}
-    columns.update(rate_pred=found.rate, rate_lo=found.low, rate_hi=found.high)
+    for name, column in (
+        ("rate_pred", found.rate),
+        ("rate_lo", found.low),
+        ("rate_hi", found.high),
+    ):
+        columns[name] = np.array([float(f"{x:.{DIGITS}g}") for x in column.tolist()])
     columns["evidence"] = found.evidence
     if notes:
         columns["note"] = found.note

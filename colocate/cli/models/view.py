@@ -109,7 +109,7 @@ def _in_brackets(text: str) -> str:
 def _rest(models: FittedModels) -> str:
     default = None if models.interference is None else models.interference.default_slowdown
     if default is None:
-        return "others are not put together"
+        return "" if models.company else "others are not put together"
     return f"others: constant slowdown {default:g}"
 
 
