@@ -40,6 +40,11 @@ __all__ = ["EVERY_PAIR", "fit_models", "fitted_rates_alone"]
 
 Floats = NDArray[np.float64]
 
+REASONS = {
+    "outlier": "far from its repeats",
+    "role": "the workload has the other role in most rows",
+}
+"""Why rows are left out before anything is fitted, in words."""
 ENOUGH_SHARES = 3
 """A curve with fewer measured shares at some batch rests on other curves."""
 EVERY_PAIR = 40
@@ -181,7 +186,7 @@ def _left_out(cleaned: Cleaned, fits: RateFits) -> Iterable[RowsLeftOut]:
             kinds[doubt.kind] += doubt.dropped
             example.setdefault(doubt.kind, doubt.message)
     for kind, rows in kinds.items():
-        yield RowsLeftOut(reason=kind, rows=rows, example=example[kind][:1000])
+        yield RowsLeftOut(reason=REASONS.get(kind, kind), rows=rows, example=example[kind][:1000])
     for reason, rows in fits.left_out.items():
         if rows and reason != "in company":
             yield RowsLeftOut(reason=reason, rows=rows)
