@@ -40,6 +40,14 @@ __all__ = ["EVERY_PAIR", "fit_models", "fitted_rates_alone"]
 
 Floats = NDArray[np.float64]
 
+FAMILIES = {
+    "formulas": "formulas, each as far as the points speak for it",
+    "monotone_table": "joined points",
+    "soft_maximum": "soft maximum",
+}
+"""What is averaged, in words."""
+LEAST_WEIGHT = 0.01
+"""Families that count for less are not named."""
 REASONS = {
     "outlier": "far from its repeats",
     "role": "the workload has the other role in most rows",
@@ -211,15 +219,23 @@ def _curve_report(fit: RateFit) -> CurveReport:
             strict=True,
         )
     ]
-    weights = sorted(fit.weights.items(), key=lambda item: -item[1])
     return CurveReport(
         workload=fit.workload,
         gpu_type=fit.gpu,
-        method="average of " + ", ".join(f"{name} {w:.2f}" for name, w in weights if w >= 0.005),
+        method=_method(fit),
         error_pct=None if fit.error is None else 100 * fit.error,
         points=tuple(points),
         notes=tuple(islice(fit.notes, 1000)),
     )
+
+
+def _method(fit: RateFit) -> str:
+    """Return which families make the curve, the heaviest first."""
+    heaviest = sorted(fit.weights.items(), key=lambda item: (-item[1], item[0]))
+    named = [(FAMILIES.get(name, name), w) for name, w in heaviest if w >= LEAST_WEIGHT]
+    if len(named) == 1:
+        return named[0][0]
+    return "average of " + ", ".join(f"{name} {w:.2f}" for name, w in named)
 
 
 def _told(model: CompanyModel) -> str:
