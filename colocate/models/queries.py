@@ -9,6 +9,7 @@ Rows of one workload, or of one pair, are worked out together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.models.bounds import relative_error
-from colocate.models.company import EVIDENCE_OF, Company
+from colocate.models.company import EVIDENCE_OF, OVERLAP_SLACK, Company
 from colocate.models.curves import batches_of, rates_alone
 from colocate.models.interference import EVIDENCE_ORDER
 from colocate.models.regression.features import Queries
@@ -103,6 +104,8 @@ class _Predictor:
         """What the bounds leave of the rate."""
         self.weakest = np.zeros(n, dtype=np.int64)
         self.note = np.full(n, "", dtype=object)
+        count = np.array([text.count("+") + bool(text) for text in self.neighbour.texts], dtype=int)
+        self.neighbours = count[self.neighbour.code] if n else np.zeros(0, dtype=int)
         self.companies: dict[str, Company | None] = {}
         self.errors = {
             (c.gpu_type, c.evidence): c.low for c in models.calibration if c.what == "company"
@@ -185,6 +188,12 @@ class _Predictor:
                     self._unlisted(gpu, victim, neighbour, at, batch[at, k], share[at, k])
 
     def _of_pair(self, pair: PairSlowdown, at: Ints, batch: Floats, share: Floats) -> None:
+        overlap = self._overlap(pair.gpu_type)
+        beyond = self.queries["share_pct"][at] + share > 100 + overlap
+        if beyond.any():
+            self.note[at[beyond]] = f"shares above {100 + overlap:g} % together were never measured"
+            self.rate[at[beyond]] = np.nan
+            at, batch, share = at[~beyond], batch[~beyond], share[~beyond]
         if pair.table is None:
             slowdown: Floats = np.full(at.size, pair.slowdown)
         else:
@@ -219,6 +228,11 @@ class _Predictor:
         constant = np.full(at.size, model.default_slowdown)
         self._slow_down(at, constant, model.default_error, Evidence.CONSTANT)
 
+    def _overlap(self, gpu: str) -> float:
+        """Return by how many points two shares may overlap; without a fit nobody knows."""
+        company = self._fitted(gpu)
+        return math.inf if company is None else company.model.most_overlap_pct + OVERLAP_SLACK
+
     def _fitted(self, gpu: str) -> Company | None:
         if gpu not in self.companies:
             model = next((m for m in self.models.company if m.gpu_type == gpu), None)
@@ -246,7 +260,9 @@ class _Predictor:
             )
             if kind.gpu_type is not None:
                 rows = rows & (self.queries["gpu"] == kind.gpu_type)
-            found[rows] = relative_error(kind.high, self.confidence)
+            # Each neighbour adds an error of its own.
+            error = relative_error(kind.high, self.confidence)
+            found[rows] = np.power(1.0 + error, np.maximum(1, self.neighbours[rows])) - 1.0
         if self.confidence <= 0.5:
             found[:] = 0.0
         return found

@@ -140,6 +140,14 @@ def test_the_upper_side_has_bounds_of_its_own() -> None:
     np.testing.assert_array_equal(found.high, found.rate)
 
 
+def test_every_neighbour_adds_its_error_on_both_sides() -> None:
+    beside = [("train", 4, 40), ("train", 4, 30)]
+    asked = table([("serve", "V100", 8, 30, beside[:n]) for n in (1, 2)])
+    found = predict(MODELS, asked, confidence=0.9)
+    np.testing.assert_allclose(found.high / found.rate, [1.1, 1.1**2])
+    assert found.low[1] / found.rate[1] < found.low[0] / found.rate[0]
+
+
 def test_what_is_unknown_says_why() -> None:
     asked = ProfileTable.of(
         workload=["who", "serve", "serve", "serve", "train"],

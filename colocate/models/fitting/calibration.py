@@ -83,6 +83,10 @@ def calibrate_company(ready: Prepared, model: CompanyModel, alone: Bounds) -> Co
         if held is None or not held.predicted.size:
             continue
         bounds = company_error_bounds(held, alone, LEVELS)
+        if evidence is Evidence.REGRESSED and not ready.told.all() and ready.told.any():
+            # Pairs without telemetry are told by victim and aggressor; one label is for both.
+            without = residuals_of(ready._replace(told=np.zeros_like(ready.told)), "workload")
+            bounds = _wider(bounds, company_error_bounds(without, alone, LEVELS))
         errors[evidence] = bounds
         found.append(_calibration(held, bounds, evidence, model.gpu_type))
     if Evidence.REGRESSED in errors:
@@ -91,6 +95,16 @@ def calibrate_company(ready: Prepared, model: CompanyModel, alone: Bounds) -> Co
         measured = errors.get(Evidence.MEASURED, ())
         errors[Evidence.MEASURED] = _with_levels_of(measured, errors[Evidence.REGRESSED])
     return CompanyBounds(errors, tuple(found))
+
+
+def _wider(bounds: Bounds, others: Bounds) -> Bounds:
+    """Return the wider bound at each level that both reach."""
+    beside = {b.confidence: b.relative for b in others}
+    return tuple(
+        ErrorBound(confidence=b.confidence, relative=max(b.relative, beside[b.confidence]))
+        for b in bounds
+        if b.confidence in beside
+    )
 
 
 def _with_levels_of(bounds: Bounds, others: Bounds) -> Bounds:

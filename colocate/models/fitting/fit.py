@@ -46,6 +46,7 @@ FAMILIES = {
     "soft_maximum": "soft maximum",
 }
 """What is averaged, in words."""
+MOST_NOTES = 5000
 LEAST_WEIGHT = 0.01
 """Families that count for less are not named."""
 REASONS = {
@@ -84,8 +85,8 @@ def fit_models(
     """
     say = progress or _nobody
     say("merging repeats")
-    cleaned = clean(table)
-    measured = _in_fixed_order(cleaned.table)
+    cleaned = clean(_in_fixed_order(table))
+    measured = cleaned.table
     say("rates alone")
     fits = fit_rates(measured)
     alone = calibrate_alone(fits)
@@ -100,19 +101,30 @@ def fit_models(
     for gpu in sorted(set(measured["gpu"][~measured.alone])):
         say(f"slowdowns in company on {gpu}")
         solo = fitted_rates_alone(fits, gpu)
-        found = fit_company(measured, gpu, solo=solo)
+        ready = prepare(measured, gpu, solo)
+        notes += [f"{gpu}: {n} rows in company not used: {why}" for why, n in ready.dropped.items()]
+        if ready.cells.size == 0:
+            notes.append(f"{gpu}: no row in company could be used")
+            continue
+        model = fit_company(measured, gpu, solo=solo).model
         say(f"error bounds in company on {gpu}")
-        bounds = calibrate_company(prepare(measured, gpu, solo), found.model, alone.low)
-        companies.append(found.model)
+        bounds = calibrate_company(ready, model, alone.low)
+        companies.append(model)
         calibration += bounds.calibration
-        pairs += _pairs(found.model, measured, tenants, bounds)
-        notes += [f"{gpu}: {n} rows in company not used: {why}" for why, n in found.dropped.items()]
+        pairs += _pairs(model, measured, tenants, bounds, notes)
+        if model.composition != "product":
+            notes.append(f"{gpu}: beside several neighbours excesses added up; plans multiply")
+    notes += [
+        f"{doubt.workload} on {doubt.gpu}: {doubt.message}"
+        for doubt in cleaned.doubts
+        if not doubt.dropped
+    ]
     report = FitReport(
         rows=len(table),
         left_out=tuple(_left_out(cleaned, fits)),
         curves=tuple(_curve_report(fit) for fit in fits.fits.values()),
         company="; ".join(_told(model) for model in companies),
-        notes=tuple(notes),
+        notes=tuple(note[:1000] for note in notes[:MOST_NOTES]),
     )
     return FittedModels(
         profiles=tuple(sorted(profiles, key=lambda p: (p.gpu_type, p.workload))),
@@ -154,7 +166,8 @@ def _profile(table: ProfileTable, fit: RateFit, role: str, rate_error: Bounds) -
         gpu_type=fit.gpu,
         role="training" if role == "training" else "inference",
         curve=fit.curve(),
-        rate_error=rate_error,
+        # The error was learnt on curves with enough shares, and says nothing of others.
+        rate_error=rate_error if _evidence(fit) is Evidence.MEASURED else (),
         memory=fit_memory(table, fit.workload, fit.gpu, fit.batches),
         evidence=_evidence(fit),
     )
@@ -167,9 +180,13 @@ def _evidence(fit: RateFit) -> Evidence:
 
 
 def _pairs(
-    model: CompanyModel, table: ProfileTable, tenants: int, bounds: CompanyBounds
+    model: CompanyModel,
+    table: ProfileTable,
+    tenants: int,
+    bounds: CompanyBounds,
+    notes: list[str],
 ) -> list[PairSlowdown]:
-    """Return a slowdown for each ordered pair that may meet."""
+    """Return a slowdown for each ordered pair that may meet, or for the most useful ones."""
     roles = workload_roles(table.take(table["gpu"] == model.gpu_type))
     company = Company(model, roles=roles)
     names = company.names
@@ -177,9 +194,22 @@ def _pairs(
         return pair_slowdowns(company, names, names, tenants=tenants, errors=bounds.errors)
     serving = [n for n, trains in zip(names, company.training, strict=True) if not trains]
     training = [n for n, trains in zip(names, company.training, strict=True) if trains]
+    blocks = [(serving, training), (training, serving)]
+    blocks += [
+        ([m.victim], [m.neighbour])
+        for m in model.measured
+        if (m.victim in serving) == (m.neighbour in serving)
+    ]
+    notes.append(
+        f"{model.gpu_type}: {len(names)} workloads are too many to list every pair; listed are "
+        "services beside tasks and all measured pairs"
+    )
     return [
-        *pair_slowdowns(company, serving, training, tenants=tenants, errors=bounds.errors),
-        *pair_slowdowns(company, training, serving, tenants=tenants, errors=bounds.errors),
+        pair
+        for victims, neighbours in blocks
+        for pair in pair_slowdowns(
+            company, victims, neighbours, tenants=tenants, errors=bounds.errors
+        )
     ]
 
 
@@ -225,8 +255,17 @@ def _curve_report(fit: RateFit) -> CurveReport:
         method=_method(fit),
         error_pct=None if fit.error is None else 100 * fit.error,
         points=tuple(points),
-        notes=tuple(islice(fit.notes, 1000)),
+        notes=tuple(islice((*_too_few(fit), *fit.notes), 1000)),
     )
+
+
+def _too_few(fit: RateFit) -> Iterable[str]:
+    few = [str(p.key.batch) for p in fit.points if len(p) < ENOUGH_SHARES]
+    if few:
+        yield (
+            f"batch {', '.join(few)}: measured at fewer than {ENOUGH_SHARES} shares, so that "
+            "nothing is known of the error; the curve has no bound"
+        )
 
 
 def _method(fit: RateFit) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 import colocate as co
 from colocate.errors import InputError
-from colocate.io import dumps_models, parse_models
+from colocate.io import build_instance, dumps_models, parse_models
+from colocate.models.fitting import fit
 from colocate.models.fitting.fit import fit_models
 from colocate.models.queries import predict
 from colocate.profile import MemoryPoint
@@ -55,23 +56,24 @@ def test_what_was_not_measured_is_told_better_than_by_ignoring_company() -> None
     assert set(predict(models, rows).evidence) == {Evidence.REGRESSED}
 
 
-@pytest.mark.parametrize("splits", [(30,), (31, 68), (20, 50, 80), (20, 40)])
-def test_few_measured_splits_are_told_again_and_mend_the_rest(splits: tuple[int, ...]) -> None:
-    one, two = WORKS[0].name, WORKS[3].name
-    t = measure([*WORKS], noise=0.002, seed=3)
+def test_few_measured_splits_are_told_again_and_mend_the_rest() -> None:
+    works = WORKS[:5]
+    one, two = works[0].name, works[3].name
+    t = measure(works, noise=0.002, seed=3)
     names, others = t["workload"], t["neighbour"]
     pair = ((names == one) & (others == two)) | ((names == two) & (others == one))
     at = np.where(names == one, t["share_pct"], 100 - t["share_pct"])
-    known = pair & np.isin(at, [10 * round(p / 10) for p in splits])
     spoiled = np.where(pair, 0.8 * t.rates, t.rates)  # a pair that the regression cannot foresee
     t = t.replace(rate=spoiled)
-    models = fit_models(t.take(~pair | known))
     without = fit_models(t.take(~pair))
-    assert errors(models, t.take(known)).max() < 0.01
-    hidden = t.take(pair & ~known)
-    assert errors(models, hidden).mean() < 0.5 * errors(without, hidden).mean()
-    evidence = "measured" if len(splits) >= 3 else "regressed"
-    assert set(predict(models, t.take(known)).evidence) == {evidence}
+    for splits in ([30], [30, 70], [20, 50, 80], [20, 40]):
+        known = pair & np.isin(at, splits)
+        models = fit_models(t.take(~pair | known))
+        assert errors(models, t.take(known)).max() < 0.01, splits
+        hidden = t.take(pair & ~known)
+        assert errors(models, hidden).mean() < 0.5 * errors(without, hidden).mean(), splits
+        evidence = "measured" if len(splits) >= 3 else "regressed"
+        assert set(predict(models, t.take(known)).evidence) == {evidence}
 
 
 def test_bounds_hold_on_a_second_measurement() -> None:
@@ -149,26 +151,81 @@ def test_an_instance_plans_with_the_models() -> None:
     )
 
     def solved(confidence: float) -> co.Result:
-        instance = co.Instance(
-            name="fitted",
-            gpu_pools=[{"id": "p", "gpu_type": GPU, "count": 1, "memory_gib": 40, "sm_count": 100}],
-            services=[{"id": "s", "profile": serving, "rate_rps": 0.4 * alone, "slo_ms": 1e5}],
-            tasks=[{"id": "t", "profile": training, "batch": 4, "memory_gib": 1.0}],
-            profiles=[
-                p.model_copy(update={"memory": (MemoryPoint(batch=4, memory_gib=1.0),)})
-                if p.workload == serving
-                else p
-                for p in models.profiles
-            ],
-            interference=models.interference,
-            confidence=confidence,
-            slo_model={"name": "fill"},
-            objective={"name": "throughput"},
+        pool = {"id": "p", "gpu_type": GPU, "count": 1, "memory_gib": 40, "sm_count": 100}
+        instance = build_instance(
+            {
+                "name": "fitted",
+                "gpu_pools": [pool],
+                "services": [
+                    {"id": "s", "profile": serving, "rate_rps": 0.4 * alone, "slo_ms": 1e5}
+                ],
+                "tasks": [{"id": "t", "profile": training, "batch": 4, "memory_gib": 1.0}],
+                "profiles": [
+                    p.model_copy(update={"memory": (MemoryPoint(batch=4, memory_gib=1.0),)})
+                    if p.workload == serving
+                    else p
+                    for p in models.profiles
+                ],
+                "interference": models.interference,
+                "confidence": confidence,
+                "slo_model": {"name": "fill"},
+                "objective": {"name": "throughput"},
+            }
         )
         return co.solve(instance)
 
     mean, bounded = solved(0.5), solved(0.9)
     assert mean.plan is not None
     assert bounded.plan is not None
-    shares = [r.plan.placements[0].services[0].share_pct for r in (mean, bounded)]
+    shares = [plan.placements[0].services[0].share_pct for plan in (mean.plan, bounded.plan)]
     assert shares[0] < shares[1], "more confidence takes a larger share"
+
+
+def test_a_curve_from_one_point_has_no_bound() -> None:
+    t = table()
+    hidden = (t["workload"] == WORKS[0].name) & t.alone & (t["share_pct"] != 100)
+    models = fit_models(t.take(~hidden))
+    sparse = next(p for p in models.profiles if p.workload == WORKS[0].name)
+    assert (sparse.evidence, sparse.rate_error) == (Evidence.REGRESSED, ())
+    report = next(c for c in models.report.curves if c.workload == WORKS[0].name)
+    assert "no bound" in report.notes[0]
+    assert all(p.rate_error for p in models.profiles if p is not sparse)
+
+
+def test_measured_pairs_stay_where_not_every_pair_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fit, "EVERY_PAIR", 3)
+    models = fit_models(table())
+    assert models.interference is not None
+    # All pairs were measured here, those of one role included.
+    assert len(models.interference.pairs) == len(WORKS) ** 2
+    assert any("too many to list" in note for note in models.report.notes)
+
+
+def test_rows_in_company_that_cannot_be_used_are_told_and_skipped() -> None:
+    t = table()
+    blind = t.replace(neighbour_share_pct="")
+    models = fit_models(blind)
+    assert models.interference is None
+    assert any("could be used" in note for note in models.report.notes)
+
+
+def test_what_contradicts_itself_is_told() -> None:
+    row = ProfileTable.of(
+        workload=WORKS[0].name, role="inference", gpu=GPU, batch=4, share_pct=[50, 50],
+        rate=[100.0, 140.0], repeat=[1, 2],
+    )  # fmt: skip
+    own = (table()["workload"] == WORKS[0].name) & table().alone & (table()["share_pct"] == 50)
+    notes = fit_models(ProfileTable.join([table().take(~own), row])).report.notes
+    assert any(f"{WORKS[0].name} on {GPU}" in note and "100 and 140" in note for note in notes)
+
+
+def test_shares_that_overlap_were_never_measured() -> None:
+    asked = ProfileTable.of(
+        workload=WORKS[0].name, role="inference", gpu=GPU, batch=4, share_pct=[40, 80],
+        neighbour=WORKS[1].name, neighbour_batch="4", neighbour_share_pct=["60", "80"],
+    )  # fmt: skip
+    found = predict(fitted(), asked)
+    assert np.isnan(found.rate).tolist() == [False, True]
+    assert "never measured" in found.note[1]
