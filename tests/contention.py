@@ -9,7 +9,7 @@ uses is m times its rate in company, so the rates of a company solve a fixed poi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,8 +85,11 @@ def _time(t: Tenant, stretched: float, rivals: int) -> float:
 
 
 def _rows(
-    company: Sequence[Tenant], rng: np.random.Generator, noise: float, stretch: Callable
-) -> list[dict]:
+    company: Sequence[Tenant],
+    rng: np.random.Generator,
+    noise: float,
+    stretch: Callable[[float], float],
+) -> list[dict[str, Any]]:
     rows = []
     for i, (t, rate) in enumerate(zip(company, rates_of(company, stretch), strict=True)):
         others = [o for j, o in enumerate(company) if j != i]
@@ -117,7 +120,7 @@ def measure(
 ) -> ProfileTable:
     """Measure everything alone at ten shares and in all pairs at nine splits, and some triples."""
     rng = np.random.default_rng(seed)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     for work in works:
         for share in (*SPLITS, 100):
             (row,) = _rows([Tenant(work, batch, share)], rng, noise, stretch)

@@ -288,7 +288,7 @@ def test_too_much_work_is_refused_before_it_is_begun() -> None:
         co.solve(big)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(instances(slowdown_tables=True))
 def test_the_oracle_agrees(drawn: Instance) -> None:
     """Brute force over the columns finds what enumeration of everything finds."""

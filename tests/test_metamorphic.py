@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, reject
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import colocate as co
@@ -21,6 +21,8 @@ from tests.renaming import (
 )
 
 SOLVERS = ["greedy", "brute_force", "auto"]
+half = settings(max_examples=settings().max_examples // 2)
+"""Each example is solved twice, most of them by three solvers."""
 
 
 def value(instance: Instance, solver: str) -> float | None:
@@ -44,6 +46,7 @@ def same(a: float | None, b: float | None) -> bool:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+@half
 @given(any_instance(), st.sampled_from(["~", "x-"]))
 def test_names_do_not_matter(solver: str, drawn: Instance, prefix: str) -> None:
     """Renaming everything, even against the alphabet, leaves the value as it was."""
@@ -53,6 +56,7 @@ def test_names_do_not_matter(solver: str, drawn: Instance, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+@half
 @given(any_instance(), st.integers(0, 1000))
 def test_order_does_not_matter(solver: str, drawn: Instance, seed: int) -> None:
     """Shuffled input lists are the same question: same hash, same plan, to the byte."""
@@ -67,6 +71,7 @@ def test_order_does_not_matter(solver: str, drawn: Instance, seed: int) -> None:
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
+@half
 @given(any_instance(), st.sampled_from([0.25, 2.0, 1024.0]))
 def test_scaling_weights_scales_the_value_and_nothing_else(
     solver: str, drawn: Instance, factor: float
@@ -96,6 +101,7 @@ def better(drawn: Instance, spec: Spec) -> None:
     assert gained >= -1e-9 * max(1, abs(before.plan.objective.value))
 
 
+@half
 @given(any_instance(), st.data())
 def test_another_gpu_never_hurts(drawn: Instance, data: st.DataObject) -> None:
     """One more GPU in any pool: the optimum is at least as good."""
@@ -106,6 +112,7 @@ def test_another_gpu_never_hurts(drawn: Instance, data: st.DataObject) -> None:
         better(drawn, spec)
 
 
+@half
 @given(any_instance(), st.floats(1.0, 4.0))
 def test_a_looser_slo_never_hurts(drawn: Instance, factor: float) -> None:
     """All SLOs longer: the optimum is at least as good."""
@@ -115,6 +122,7 @@ def test_a_looser_slo_never_hurts(drawn: Instance, factor: float) -> None:
     better(drawn, spec)
 
 
+@half
 @given(any_instance(), st.floats(0.0, 8.0))
 def test_more_memory_never_hurts(drawn: Instance, more: float) -> None:
     """All GPUs larger: the optimum is at least as good."""
@@ -124,6 +132,7 @@ def test_more_memory_never_hurts(drawn: Instance, more: float) -> None:
     better(drawn, spec)
 
 
+@half
 @given(feasible_instances(), feasible_instances())
 def test_independent_parts_add_up(left: Instance, right: Instance) -> None:
     """Two clusters that share nothing, solved together, are worth the sum of both."""

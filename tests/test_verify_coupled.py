@@ -41,6 +41,7 @@ def test_the_bound_is_that_of_the_formulation(question: tuple[Instance, Certific
         assert note == ""
 
 
+@settings(max_examples=settings().max_examples // 2)
 @given(questions(), st.sampled_from([0, 20, 100, 500]))
 def test_beyond_the_cap_the_bound_is_valid_and_says_so(
     question: tuple[Instance, Certificate], cap: int
@@ -90,7 +91,7 @@ def test_shares_are_priced_at_the_end_that_the_price_likes(side: str) -> None:
     assert found == pytest.approx(PlainBound(question, certificate).bound(), rel=1e-9)
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(instances(slowdown_tables=True))
 def test_certificates_are_tight(drawn: Instance) -> None:
     """What the solver's prices prove over its columns, they prove over all columns."""

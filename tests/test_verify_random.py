@@ -146,9 +146,9 @@ def test_the_judge_agrees_with_a_plain_reading():
 
 @pytest.mark.parametrize("solver", ["greedy", "brute_force"])
 def test_plans_of_the_solvers_are_accepted(solver: str):
-    """Whatever a solver plans, on 100 generated instances, with the bound that it was given."""
+    """Whatever a solver plans, on 50 generated instances, with the bound that it was given."""
     judged = 0
-    for seed in range(10):
+    for seed in range(5):
         for family in families():
             instance = generate(family, gpus=3, services=2, tasks=2, seed=seed, sm_count=12)
             try:
@@ -161,4 +161,4 @@ def test_plans_of_the_solvers_are_accepted(solver: str):
                 assert verdict.ok
                 assert verdict.bound == result.bound
                 judged += 1
-    assert judged >= 60
+    assert judged >= 30

@@ -186,8 +186,11 @@ def test_text_beyond_the_terminals_alphabet(command: Any, quickstart: Path, tmp_
     assert "?? " in done.out
 
 
-def test_no_colours_in_a_pipe_and_none_on_request(command: Any, solved: Path) -> None:
-    assert "\x1b" not in command("show", solved).out
-    coloured = command("show", solved, FORCE_COLOR="1").out
-    assert "\x1b[34m" in coloured
-    assert "\x1b[34m" not in command("show", solved, FORCE_COLOR="1", NO_COLOR="1").out
+def test_no_colours_in_a_pipe_and_none_on_request(
+    cli: Any, solved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b" not in cli("show", solved).out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[34m" in cli("show", solved).out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[34m" not in cli("show", solved).out

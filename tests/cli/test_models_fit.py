@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from colocate.io import load_models
+from colocate.io import load_models, parse_models
+from colocate.profile.fitted import FittedModels
 
 SHARES = (10, 20, 40, 70, 100)
 
@@ -87,6 +88,24 @@ def test_equal_tables_give_equal_models(cli: Any, table: Path) -> None:
     again = cli("models", "fit", "-", "-o", "-", stdin=table.read_bytes())
     assert first.out == again.out
     assert "Curves" in again.err
+
+
+def test_more_tenants_need_slowdowns_at_every_share(cli: Any, table: Path) -> None:
+    def fitted(*more: str) -> FittedModels:
+        return parse_models(cli("models", "fit", table, "-o", "-", "--quiet", *more).out)
+
+    def with_axis(models: FittedModels) -> int:
+        assert models.interference is not None
+        tables = [p.table for p in models.interference.pairs if p.table is not None]
+        return sum(len(t.neighbour_share_pct) > 1 for t in tables)
+
+    two, three = fitted(), fitted("--tenants", "3")
+    assert fitted("--tenants", "2") == two
+    assert with_axis(three) > with_axis(two)
+    for wrong in ("0", "9", "2.5", "many"):
+        done = cli("models", "fit", table, "--tenants", wrong)
+        assert (done.code, done.out) == (2, "")
+        assert "--tenants" in done.err
 
 
 def test_without_output_nothing_is_kept(cli: Any, table: Path) -> None:

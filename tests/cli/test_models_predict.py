@@ -89,6 +89,28 @@ def test_confidence_decides_the_bounds(cli: Any, models: Path) -> None:
     assert bounds("0.99") == [0, math.inf]
 
 
+def test_it_says_up_to_which_confidence_there_are_bounds(cli: Any, models: Path) -> None:
+    def said(confidence: str, *rows: str) -> str:
+        asked = ("models", "predict", models, "-", "--confidence", confidence)
+        done = cli(*asked, stdin=table(*rows))
+        facts = cli(*asked, "--json", stdin=table(*rows)).json
+        reached = facts["reached"]
+        if reached is not None:
+            assert 0.5 < reached["confidence"] < float(confidence)
+            again = ("models", "predict", models, "-", "--confidence", reached["confidence"])
+            less = cli(*again, "--json", stdin=table(*rows)).json
+            assert facts["without_bounds"] - less["without_bounds"] == reached["rows"] > 0
+        return " ".join(done.err.split())
+
+    # alone the upper bound ends at 0.9 and the lower one at 0.95; in company nothing was held out
+    advice = "use --confidence 0.9, with both bounds for"
+    assert f"{advice} 1 of 1 such row" in said("0.92", KNOWN)
+    assert f"{advice} 1 of 1 such row" in said("0.99", KNOWN)
+    assert f"{advice} 2 of 4 such rows" in said("0.95", *ROWS)
+    assert "bounds for 1 such row at no confidence" in said("0.9", ROWS[6], KNOWN)
+    assert "Bounds" not in said("0.9", KNOWN)
+
+
 def test_a_file_is_written_whole_and_not_over_another(
     cli: Any, models: Path, tmp_path: Path
 ) -> None:

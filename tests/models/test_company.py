@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +16,15 @@ from colocate.models.company import EVIDENCE_OF, SOURCES, Company, Queries
 from colocate.models.company_tables import pair_slowdowns
 from colocate.models.fitting.company import fit_company
 from colocate.models.slowdown_table import read
-from colocate.profile.company import CompanyModel, MeasuredPair, RoleConstant, Telemetry
+from colocate.profile.company import (
+    LAYER_KINDS,
+    CompanyModel,
+    MeasuredPair,
+    PairTerm,
+    RoleConstant,
+    StructureModel,
+    Telemetry,
+)
 from colocate.schema import Evidence
 from colocate.tables import ProfileTable
 from tests.contention import GPU, Tenant, draw_works, measure, rates_of
@@ -55,9 +66,13 @@ def test_measured_where_it_was_measured_regressed_elsewhere(model: CompanyModel)
     company = Company(model)
     table = next(m for m in model.measured if (m.victim, m.neighbour) == ("w2", "w5"))
     assert table.split
-    assert ask(company, "w2", "w5", 30, 70) == (pytest.approx(table.slowdown[2]), "measured")
-    between = (table.slowdown[2] + table.slowdown[3]) / 2
-    assert ask(company, "w2", "w5", 35, 65) == (pytest.approx(between), "measured")
+    third, fourth = table.slowdown[2:4]
+    assert third is not None
+    assert fourth is not None
+    for share, expected in ((30, third), (35, (third + fourth) / 2)):
+        slowdown, source = ask(company, "w2", "w5", share, 100 - share)
+        assert slowdown == pytest.approx(expected)
+        assert source == "measured"
     assert ask(company, "w2", "w5", 35, 60)[1] == "measured"
     for victim, neighbour, share, other in (("w2", "w5", 35, 40), ("w0", "w1", 35, 65)):
         slowdown, source = ask(company, victim, neighbour, share, other)
@@ -186,6 +201,8 @@ def test_tables_say_what_the_model_says(model: CompanyModel) -> None:
     ]
     assert [p.evidence for p in found] == [Evidence.REGRESSED] + [Evidence.MEASURED] * 3
     cold, tied = found[0].table, found[3].table
+    assert cold is not None
+    assert tied is not None
     assert cold.shape == (1, 1, 9, 9)
     cube = np.reshape(cold.slowdown, cold.shape)[0, 0]
     for i, share in enumerate(cold.victim_share_pct):
@@ -204,6 +221,7 @@ def test_tables_say_what_the_model_says(model: CompanyModel) -> None:
         assert read(tied, 4, 4, share, 100 - share) == pytest.approx(expected)
     (three,) = pair_slowdowns(company, ["w2"], ["w5"], tenants=3)
     assert three.evidence is Evidence.REGRESSED
+    assert three.table is not None
     assert three.table.shape == (1, 1, 9, 9)
 
 
@@ -252,6 +270,69 @@ def test_tables_of_wrong_size_are_refused(data: st.DataObject) -> None:
     axis = tuple(float(p) for p in (20, 50, 80)[:shares])
     with pytest.raises(ValidationError, match="are needed"):
         Telemetry(workload="a", role="training", batch=(1,), share_pct=axis, elasticity=(0.5,) * n)
+
+
+def _with(document: dict[str, Any], path: tuple[str | int, ...], value: Any) -> None:
+    for step in path[:-1]:
+        document = document[step]  # type: ignore[index]
+    document[path[-1]] = value  # type: ignore[index]
+
+
+def _twice(names: list[Any]) -> list[Any]:
+    """Return the names with the first one in place of the last, so that no length changes."""
+    return [*names[:-1], names[0]]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (("separable", "neighbours", "workloads"), "workloads must be distinct, but 'w"),
+        (("separable", "victims", "workloads"), "workloads must be distinct, but 'w"),
+        (("regression", "kernel", "features"), "features must be distinct"),
+        (("inference",), "inference workloads must be distinct"),
+        (("training",), "training workloads must be distinct"),
+        (("telemetry",), "workloads of telemetry must be distinct"),
+        (("measured",), "measured pairs must be distinct"),
+        (("constants",), "roles of constants must be distinct"),
+    ],
+)
+def test_names_that_are_listed_twice_are_refused(
+    model: CompanyModel, path: tuple[str | int, ...], said: str
+) -> None:
+    document = model.model_dump(mode="json")
+    document |= {"training": ["t0", "t1"]}
+    found: Any = document
+    for step in path:
+        found = found[step]
+    CompanyModel.model_validate_json(json.dumps(document))
+    _with(document, path, _twice(found))
+    with pytest.raises(ValidationError, match=said):
+        CompanyModel.model_validate_json(json.dumps(document))
+
+
+def test_relations_between_parts_of_a_model_are_checked(model: CompanyModel) -> None:
+    pairs = {"first": ("a", "a"), "second": ("b", "c"), "values": (0.1, 0.2)}
+    assert PairTerm(**pairs)
+    for second in (("b", "b"), ("a", "a")):
+        with pytest.raises(ValidationError, match=r"'a' and '[ab]' is listed twice"):
+            PairTerm(**pairs | {"second": second})
+    with pytest.raises(ValidationError, match="'a' and 'b' is listed twice"):
+        PairTerm(first=("a", "b"), second=("b", "a"), values=(0.1, 0.2))
+    kinds = len(LAYER_KINDS)
+    known = {"method": "ridge", "strength": 1.0}
+    two = {"counts": (1.0,) * 2 * kinds, "targets": (1.0,) * 6}
+    assert StructureModel(**known, **two, workloads=("a", "b"))
+    with pytest.raises(ValidationError, match="'a' is listed twice"):
+        StructureModel(**known, **two, workloads=("a", "a"))
+    with pytest.raises(ValidationError, match="at least 1"):
+        StructureModel(**known, counts=(), targets=(), workloads=())
+    document = model.model_dump(mode="json")
+    for change, said in (
+        ({"separable": document["regression"]}, "separable must have no kernel"),
+        ({"inference": [], "telemetry": []}, "was measured, but is not listed"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            CompanyModel.model_validate_json(json.dumps(document | change))
 
 
 def test_arrays_are_answered_quickly(model: CompanyModel) -> None:

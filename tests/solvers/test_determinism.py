@@ -14,7 +14,7 @@ from colocate.instance import Instance
 from colocate.testing import any_instance
 
 QUESTIONS = 50
-RUNS = ((None, "0"), (None, "1"), (1, "2"), (2, "12345"))
+RUNS = ((None, "0"), (1, "1"), (2, "12345"))
 """Order of the lists (None: as drawn) and PYTHONHASHSEED."""
 ANSWER = """
 import hashlib, json, sys
@@ -74,7 +74,7 @@ def shuffled(line: str, seed: int) -> str:
 
 
 def test_plans_do_not_depend_on_the_run_the_order_or_the_hash_seed() -> None:
-    """50 instances, three solvers, four processes: one set of plans."""
+    """50 instances, three solvers, three processes: one set of plans."""
     lines = drawn()
     processes = []
     for order, hash_seed in RUNS:

@@ -54,7 +54,10 @@ def test_the_oracle_equals_nested_loops(drawn: Instance) -> None:
     check_against_loops(drawn)
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@settings(
+    max_examples=settings().max_examples // 2,
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 @given(contended_instances())
 def test_the_oracle_equals_nested_loops_where_rules_decide(drawn: Instance) -> None:
     """The same where memory, SLOs, gangs and quotas bite."""

@@ -11,9 +11,11 @@ from colocate.errors import InputError
 from colocate.models.fitting.company import fit_company, prepare
 from colocate.models.fitting.company_cells import crowds_of
 from colocate.models.fitting.company_composition import composition_errors
+from colocate.models.fitting.company_regression import Group
 from colocate.models.fitting.company_residuals import out_of_group_residuals, residuals_of
 from colocate.models.fitting.company_solo import solo_rates
 from colocate.models.fitting.residuals import Residuals
+from colocate.profile.company import CompanyModel
 from colocate.tables import ProfileTable
 from tests.contention import GPU, draw_works, linear, measure, queue
 
@@ -26,7 +28,7 @@ def world() -> ProfileTable:
 
 
 @pytest.mark.parametrize(("group", "most"), [("neighbour", 0.01), ("workload", 0.015)])
-def test_groups_left_out_are_predicted(world: ProfileTable, group: str, most: float) -> None:
+def test_groups_left_out_are_predicted(world: ProfileTable, group: Group, most: float) -> None:
     ready = prepare(world, GPU)
     y = ready.cells.log_slowdown
     constant = np.abs(np.expm1(y - np.median(y))).mean()
@@ -122,17 +124,23 @@ def test_given_rates_alone_are_used(world: ProfileTable) -> None:
     assert doubled.log_slowdown == pytest.approx(plain.log_slowdown + np.log(2))
 
 
+def kernel_features(model: CompanyModel) -> tuple[str, ...]:
+    assert model.regression is not None
+    assert model.regression.kernel is not None
+    return model.regression.kernel.features
+
+
 def test_an_activity_that_few_workloads_have_is_not_used(world: ProfileTable) -> None:
     activity = world["sm_activity_pct"].copy()
     activity[~np.isin(world["workload"], ["w0", "w1"])] = np.nan
     fit = fit_company(world.replace(sm_activity_pct=activity), GPU)
     assert len(fit.model.telemetry) == len(WORKS)
-    assert not any("sm" in f.split("_") for f in fit.model.regression.kernel.features)
+    assert not any("sm" in name.split("_") for name in kernel_features(fit.model))
     activity = world["dram_activity_pct"].copy()
     activity[world["workload"] == "w0"] = np.nan
     fit = fit_company(world.replace(dram_activity_pct=activity), GPU)
     assert [t.workload for t in fit.model.telemetry] == [w.name for w in WORKS[1:]]
-    assert "victim_dram" in fit.model.regression.kernel.features
+    assert "victim_dram" in kernel_features(fit.model)
 
 
 def test_residuals_are_taken_and_joined_by_row() -> None:

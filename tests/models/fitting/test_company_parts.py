@@ -139,7 +139,7 @@ def test_left_out_errors_are_those_of_a_fit_without_the_group(
 def test_an_outlier_moves_the_robust_fit_little() -> None:
     rng = np.random.default_rng(3)
     x = np.stack([np.ones(60), rng.normal(size=60)], axis=1) * 10
-    y = x @ [0.1, 0.2] + 0.01 * rng.normal(size=60)
+    y = x @ np.array([0.1, 0.2]) + 0.01 * rng.normal(size=60)
     bad = y.copy()
     bad[7] += 5
     noise = np.full(60, 0.02)
@@ -163,7 +163,7 @@ def test_the_fitted_data_say_what_the_columns_say(world: ProfileTable) -> None:
     place = KernelPlace.of(names, np.stack([features[n] for n in names], axis=1), 1.5)
     made = columns(cells, Candidate(2.0, 1.5, 0.3, 0.2, 0.5), place, 0.1)
     rng = np.random.default_rng(0)
-    coefficients = rng.normal(size=made.x.shape[1])
+    coefficients = rng.normal(size=(made.x.shape[1],))
     model = additive_model(cells.names, made, coefficients)
     said = Additive(model, cells.names).log_slowdown(queries(cells), traits)
     assert said == pytest.approx(made.x @ coefficients, rel=1e-5, abs=1e-6)
@@ -183,6 +183,7 @@ def test_what_the_model_has_not_seen_adds_nothing(world: ProfileTable) -> None:
     said = Additive(fitted, names)
     q = queries(cells.take(np.arange(1)))
     new = q._replace(victim=np.array([4]), neighbour=np.array([5]))
+    assert fitted.neighbours is not None
     assert said.log_slowdown(new, None) == pytest.approx(fitted.intercept)
     assert list(said.knows(new)) == [False]
     assert list(said.knows(new._replace(neighbour=np.array([0])))) == [True]

@@ -43,9 +43,8 @@ def test_memory_never_falls_and_is_never_below_a_measurement(
 )
 def test_a_polynomial_is_found_again(coefficients: list[float], batches: list[int]) -> None:
     b = np.array(sorted(batches), dtype=float)
-    truth = 0.5 + sum(c * (b / 64) ** (k + 1) for k, c in enumerate(coefficients))
     at = np.array([b[0], (b[0] + b[-1]) / 2, 1.5 * b[-1]])
-    expected = 0.5 + sum(c * (at / 64) ** (k + 1) for k, c in enumerate(coefficients))
+    truth, expected = (np.polynomial.Polynomial([0.5, *coefficients])(x / 64) for x in (b, at))
     np.testing.assert_allclose(memory_polynomial(b, truth, at), expected, rtol=1e-4)
 
 

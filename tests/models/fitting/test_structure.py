@@ -14,7 +14,7 @@ from colocate.profile.company import StructureModel, Telemetry
 from tests.contention import GPU, draw_works, measure
 
 
-def known(n: int, seed: int, *, related: bool) -> tuple[list[Telemetry], dict]:
+def known(n: int, seed: int, *, related: bool) -> tuple[list[Telemetry], dict[str, dict[str, int]]]:
     rng = np.random.default_rng(seed)
     telemetry, layers = [], {}
     for k in range(n):
@@ -77,7 +77,7 @@ def test_activity_follows_the_rates_that_are_given() -> None:
     ("layers", "message"),
     [({"convolution": 3}, "no kind of layer"), ({}, "not all 0"), ({"conv": -1}, "from 0 up")],
 )
-def test_wrong_layers_are_refused(layers: dict, message: str) -> None:
+def test_wrong_layers_are_refused(layers: dict[str, int], message: str) -> None:
     model = fit_structure(*known(4, 0, related=True))
     with pytest.raises(InputError, match=message):
         telemetry_from_structure(model, "new", "training", layers)

@@ -83,8 +83,62 @@ def test_an_open_load_has_a_load_and_no_batch(module, result):
     assert np.isnan(table["batch"][0])
     table = module.read(data(result), gpu="H100", workload="llm", batch=4).table
     assert table["batch"].tolist() == [4]
-    table = module.read(data(result), gpu="H100", workload="llm", phase="decode").table
-    assert np.isnan(table["arrival_rps"][0])
+
+
+@pytest.mark.parametrize("module", [vllm_bench, aiperf])
+def test_an_open_load_counts_in_the_unit_of_the_rate(module):
+    def run(load, requests=8.0):
+        if module is vllm_bench:
+            return {**VLLM, "request_rate": load, "request_throughput": requests}
+        config = {"loadgen": {"concurrency": 16, "request_rate": load}}
+        reached = {"unit": "requests/sec", "avg": requests}
+        return {**AIPERF, "input_config": config, "request_throughput": reached}
+
+    def decode(*runs):
+        return module.read(data(runs), gpu="H100", workload="llm", phase="decode")
+
+    # 1200 tokens/s at 8 requests/s are 150 tokens each
+    table = decode(run(7.5), run(4)).table
+    assert table["arrival_rps"].tolist() == [7.5 * 150, 4 * 150]
+    assert np.isnan(table["batch"]).all()
+    # without the length of an answer the load is unknown, but open for all that
+    for load, requests in ((7.5, 0), (7.5, None), (7.5, True), (10**400, 8.0), ("many", 8.0)):
+        found = decode(run(load, requests), run(7.5))
+        assert len(found.table) == 1
+        assert [(d.row, "open load" in d.reason) for d in found.dropped] == [(1, True)]
+
+
+def test_a_stated_load_is_one_of_requests():
+    asked = {"gpu": "H100", "workload": "llm", "arrival_rps": 2.0}
+    assert aiperf.read(data(AIPERF), **asked).table["arrival_rps"].tolist() == [2]
+    table = aiperf.read(data(AIPERF), **asked, phase="decode").table
+    assert table["arrival_rps"].tolist() == [300]
+
+
+@pytest.mark.parametrize("huge", [10**400, -(10**400)], ids=["plus", "minus"])
+def test_numbers_beyond_all_floats_drop_their_run(huge):
+    for key, column in (
+        ("request_throughput", "rate"),
+        ("mean_e2el_ms", "latency_ms"),
+        ("max_concurrency", "batch"),
+        ("request_rate", "arrival_rps"),
+    ):
+        found = vllm_bench.read(data({**VLLM, key: huge}), gpu="H100")
+        assert [d.column for d in found.dropped] == [column]
+    latency = {"unit": "ms", "avg": huge}
+    found = aiperf.read(data({**AIPERF, "request_latency": latency}), gpu="H100")
+    assert [d.column for d in found.dropped] == ["latency_ms"]
+    config = {"loadgen": {"request_rate": huge}}
+    found = aiperf.read(data({**AIPERF, "input_config": config}), gpu="H100", workload="llm")
+    assert [d.column for d in found.dropped] == ["arrival_rps"]
+
+
+@pytest.mark.parametrize("unit", [["ms"], {"ms": 1}, None, 1, True])
+def test_units_that_are_no_text_are_refused(unit):
+    odd = {**AIPERF, "request_latency": {"unit": unit, "avg": 2.0}}
+    with pytest.raises(InputError, match="gives latencies in") as caught:
+        aiperf.read(data(odd), gpu="H100")
+    assert "ms" in caught.value.advice
 
 
 def test_appended_results_are_one_row_each():
@@ -142,11 +196,12 @@ def test_without_a_rate_the_latency_is_left(unknown):
     st.dictionaries(
         st.sampled_from(list(VLLM)),
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]),
-    )
+    ),
+    st.sampled_from(["request", "decode"]),
 )
-def test_any_change_gives_rows_or_an_input_error(changes):
+def test_any_change_gives_rows_or_an_input_error(changes, phase):
     try:
-        found = vllm_bench.read(data({**VLLM, **changes}), gpu="H100")
+        found = vllm_bench.read(data({**VLLM, **changes}), gpu="H100", phase=phase)
     except InputError:
         return
     assert len(found.table) + found.n_dropped == 1
