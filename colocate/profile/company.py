@@ -6,6 +6,7 @@ tuple in row-major order, the last axis running fastest.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -74,6 +75,16 @@ def _expect(what: str, found: int, expected: int) -> None:
         raise ValueError(msg)
 
 
+def _distinct(keys: Iterable[object], what: str) -> None:
+    seen: set[object] = set()
+    for key in keys:
+        if key in seen:
+            shown = " and ".join(map(repr, key)) if isinstance(key, tuple) else repr(key)
+            msg = f"{what} must be distinct, but {shown} is listed twice"
+            raise ValueError(msg)
+        seen.add(key)
+
+
 class Telemetry(Frozen):
     """What one workload does to the GPU when it is alone, over batch and share."""
 
@@ -120,6 +131,7 @@ class KernelTerm(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _distinct(self.features, "features")
         _expect("scale", len(self.scale), len(self.features))
         _expect("landmarks", len(self.landmarks), len(self.weights) * len(self.features))
         return self
@@ -137,6 +149,7 @@ class EffectTerm(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _distinct(self.workloads, "workloads")
         ascending(list(self.share_pct), "share_pct")
         _expect("values", len(self.values), len(self.workloads) * len(self.share_pct))
         return self
@@ -153,6 +166,8 @@ class PairTerm(Frozen):
     def _check(self) -> Self:
         _expect("second", len(self.second), len(self.first))
         _expect("values", len(self.values), len(self.first))
+        both = zip(self.first, self.second, strict=True)
+        _distinct((tuple(sorted(pair)) for pair in both), "pairs, in either direction,")
         return self
 
 
@@ -236,7 +251,7 @@ class StructureModel(Frozen):
         tuple[Annotated[float, Field(ge=0, le=1e9)], ...], ListOf, Field(max_length=1_000_000)
     ]
     """Layer counts of the known workloads, one row for each."""
-    workloads: Names
+    workloads: Annotated[tuple[Id, ...], ListOf, Field(min_length=1, max_length=100_000)]
     """Known workloads."""
     targets: Annotated[tuple[Finite, ...], ListOf, Field(max_length=1_000_000)]
     """SM activity, DRAM activity and elasticity of each, on the whole GPU."""
@@ -246,6 +261,7 @@ class StructureModel(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        _distinct(self.workloads, "workloads")
         _expect("counts", len(self.counts), len(self.workloads) * len(LAYER_KINDS))
         _expect("targets", len(self.targets), len(self.workloads) * 3)
         return self
@@ -285,12 +301,18 @@ class CompanyModel(Frozen):
         if both:
             msg = f"{min(both)!r} is listed under inference and under training"
             raise ValueError(msg)
-        for name in ("telemetry", "measured"):
-            keys = [
-                (m.victim, m.neighbour) if isinstance(m, MeasuredPair) else m.workload
-                for m in getattr(self, name)
-            ]
-            if len(set(keys)) != len(keys):
-                msg = f"{name} lists the same workload or pair twice"
-                raise ValueError(msg)
+        _distinct(self.inference, "inference workloads")
+        _distinct(self.training, "training workloads")
+        _distinct((t.workload for t in self.telemetry), "workloads of telemetry")
+        _distinct(((m.victim, m.neighbour) for m in self.measured), "measured pairs")
+        _distinct(((c.victim_role, c.neighbour_role) for c in self.constants), "roles of constants")
+        known = {*self.inference, *self.training, *(t.workload for t in self.telemetry)}
+        for m in self.measured:
+            for name in (m.victim, m.neighbour):
+                if name not in known:
+                    msg = f"{name!r} was measured, but is not listed under inference or training"
+                    raise ValueError(msg)
+        if self.separable is not None and self.separable.kernel is not None:
+            msg = "separable must have no kernel: it counts where there is no telemetry to feed one"
+            raise ValueError(msg)
         return self

@@ -8,6 +8,7 @@ by cell.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,7 +213,10 @@ def _one(value: Any) -> float | None:  # noqa: ANN401 - a cell of CSV or JSON
         bare = value.strip()
         return number(bare) if bare else float("nan")
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # out of every range, as in a CSV
+            return math.inf if value > 0 else -math.inf
     return None
 
 

@@ -101,8 +101,39 @@ def test_a_workload_with_two_roles_keeps_the_more_frequent_one():
     assert found.table["role"].tolist() == ["training", "training"]
     [doubt] = found.doubts
     assert (doubt.kind, doubt.rows, doubt.dropped) == ("role", (1,), 1)
-    other_gpu = table([1.0, 2.0], role=["training", "inference"], gpu=["A", "B"])
-    assert clean(other_gpu).doubts == ()
+    roles, gpus = ["training", "training", "inference"], ["A", "A", "B"]
+    found = clean(table([1.0, 2.0, 3.0], role=roles, gpu=gpus, batch=[1, 2, 3]))
+    assert found.table["gpu"].tolist() == ["A", "A"]
+    assert (found.doubts[0].gpu, found.doubts[0].rows) == ("B", (2,))
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_between_two_roles_in_as_many_rows_the_order_of_rows_does_not_decide(order):
+    rows = table([1.0, 2.0], role=["training", "inference"]).take(order)
+    assert clean(rows).table["role"].tolist() == ["inference"]
+
+
+def test_merged_repeats_do_not_depend_on_the_order_of_rows():
+    rng = np.random.default_rng(0)
+    rows = table(
+        rng.lognormal(2, 0.4, 12),
+        share_pct=np.tile([20.0, 60.0], 6),
+        rate_std=rng.uniform(0.1, 0.2, 12),
+        latency_ms=rng.uniform(300, 500, 12),
+        latency_p99_ms=rng.uniform(200, 600, 12),
+    )
+
+    def cleaned(order) -> tuple:
+        found = clean(rows.take(order))
+        by_share = found.table.take(np.argsort(found.table["share_pct"]))
+        return [c.tolist() for c in by_share.columns.values()], [
+            (d.kind, d.gpu, d.message, d.dropped) for d in found.doubts
+        ]
+
+    first = cleaned(np.arange(12))
+    assert {kind for kind, *_ in first[1]} >= {"percentile", "latency", "contradiction"}
+    for _ in range(20):
+        assert repr(cleaned(rng.permutation(12))) == repr(first)
 
 
 def test_a_rate_that_is_far_from_batch_over_latency_is_named():

@@ -22,6 +22,15 @@ def fit(
     report: str | None = options.flag(
         None, "--report", help="Also write an HTML page about the models.", metavar="OUT.html"
     ),
+    tenants: int = options.flag(
+        2,
+        "--tenants",
+        help="How many workloads may share a GPU in the plans to come. From 3 on the share of a "
+        "neighbour is not what the other leaves, so slowdowns are worked out for every share.",
+        metavar="N",
+        min=1,
+        max=8,
+    ),
     force: bool = options.FORCE,
     as_json: bool = options.JSON,
     max_input: int = MAX_TABLE,
@@ -43,7 +52,7 @@ def fit(
     check_free(targets, force=force)
     from colocate.io import dumps_models
 
-    models = _fitted(table, max_input, quiet=quiet)
+    models = _fitted(table, tenants, max_input, quiet=quiet)
     page = None
     if report is not None:
         from colocate.report import models_html
@@ -63,7 +72,7 @@ def fit(
         _show(models, output, report, every_row=every_row)
 
 
-def _fitted(table: str, max_input: int, *, quiet: bool) -> FittedModels:
+def _fitted(table: str, tenants: int, max_input: int, *, quiet: bool) -> FittedModels:
     from colocate.cli.models.reading import no_row, with_dropped
     from colocate.errors import InputError
     from colocate.tables.read import read_table
@@ -74,7 +83,8 @@ def _fitted(table: str, max_input: int, *, quiet: bool) -> FittedModels:
             raise no_row(file, "<stdin>" if table == "-" else table)
         from colocate.models.fitting.fit import fit_models  # takes a while: the table comes first
 
-        models = with_dropped(fit_models(file.table, progress=progress), file)
+        fitted = fit_models(file.table, tenants=tenants, progress=progress)
+        models = with_dropped(fitted, file)
     if not models.profiles:
         raise InputError(
             "no rate curve could be fitted",

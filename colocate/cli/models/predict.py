@@ -23,6 +23,7 @@ from colocate.errors import InputError
 
 if TYPE_CHECKING:
     from colocate.models.queries import Predictions
+    from colocate.profile.fitted import FittedModels
     from colocate.tables import ProfileTable
     from colocate.tables.read import TableFile
 
@@ -78,13 +79,14 @@ def predict(
     with shown_steps("predicting", quiet=quiet):
         file = _queries(queries, max_input or TABLE_BYTES)
         found = rates_of(fitted, file.table, confidence=confidence)
+        facts = {} if quiet and not as_json else _facts(fitted, file.table, found, confidence)
         text = None if as_json and output is None else _csv(file, found, notes=notes)
     if text is not None:
         write_text(output or "-", text, force=force)
     if as_json:
-        _print_json(file.table, found, confidence, whole=output is None)
+        _print_json(facts, found, whole=output is None)
     elif not quiet:
-        _summarise(file.table, found, confidence, output)
+        _summarise(facts, output)
 
 
 def _queries(source: str, max_bytes: int) -> TableFile:
@@ -117,10 +119,15 @@ def _csv(file: TableFile, found: Predictions, *, notes: bool) -> str:
     return write_rows(columns)
 
 
-def _facts(asked: ProfileTable, found: Predictions, confidence: float) -> dict[str, Any]:
+def _facts(
+    models: FittedModels, asked: ProfileTable, found: Predictions, confidence: float
+) -> dict[str, Any]:
     """Return what the predictions rest on, and how they compare with rates that are known."""
     import numpy as np
 
+    from colocate.cli.models.reach import lacking, reach
+
+    reached = reach(models, asked, found, confidence)
     known = np.isfinite(found.rate)
     facts: dict[str, Any] = {
         "rows": len(asked),
@@ -128,6 +135,8 @@ def _facts(asked: ProfileTable, found: Predictions, confidence: float) -> dict[s
         "confidence": confidence,
         "without_low": int((known & (found.low <= 0)).sum()),
         "without_high": int((known & ~np.isfinite(found.high)).sum()),
+        "without_bounds": int(lacking(found).sum()),
+        "reached": None if reached is None else reached._asdict(),
         "evidence": dict(Counter(found.evidence[known].tolist())),
         "unknown": dict(Counter(found.note[~known].tolist()).most_common(MOST_REASONS)),
         "compared": None,
@@ -146,12 +155,12 @@ def _facts(asked: ProfileTable, found: Predictions, confidence: float) -> dict[s
     return facts
 
 
-def _print_json(asked: ProfileTable, found: Predictions, confidence: float, *, whole: bool) -> None:
+def _print_json(facts: dict[str, Any], found: Predictions, *, whole: bool) -> None:
     import math
 
     from colocate.cli.console import print_json
 
-    document = _facts(asked, found, confidence)
+    document = dict(facts)
     if whole:
         # JSON has neither nan nor infinity
         numbers = {"rate_pred": found.rate, "rate_lo": found.low, "rate_hi": found.high}
@@ -166,14 +175,24 @@ def _print_json(asked: ProfileTable, found: Predictions, confidence: float, *, w
     print_json(document)
 
 
-def _summarise(
-    asked: ProfileTable, found: Predictions, confidence: float, output: str | None
-) -> None:
+def _advice(reached: dict[str, Any] | None, rows: int) -> str:
+    """Say up to which confidence the models have bounds for the rows that lack one."""
+    from colocate.report.words import of, plural
+
+    if reached is None:
+        return f"the models have bounds for {plural(rows, 'such row')} at no confidence"
+    level = f"{reached['confidence']!r}"
+    return (
+        f"the models reach {level} here: maybe use --confidence {level}, with both "
+        f"bounds for {of(reached['rows'], rows, 'such row')}"
+    )
+
+
+def _summarise(facts: dict[str, Any], output: str | None) -> None:
     from colocate.cli.console import cell, console
     from colocate.report.words import of, percent, plural
 
     out = console(sys.stderr if output in (None, "-") else sys.stdout)
-    facts = _facts(asked, found, confidence)
     grades = ", ".join(f"{n:,} {grade}" for grade, n in facts["evidence"].items())
     rests = f" ({grades})" if grades else ""
     out.print(f"Predicted  {of(facts['predicted'], facts['rows'], 'row')}{rests}")
@@ -183,7 +202,8 @@ def _summarise(
         if facts[key]
     ]
     if lacking:
-        out.print(f"Bounds     at confidence {confidence:g}: {', '.join(lacking)}")
+        out.print(f"Bounds     at confidence {facts['confidence']:g}: {', '.join(lacking)}")
+        out.print(f"           {_advice(facts['reached'], facts['without_bounds'])}")
     compared = facts["compared"]
     if compared is not None:
         out.print(

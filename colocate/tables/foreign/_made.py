@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +18,15 @@ from colocate.tables.columns import COLUMNS
 from colocate.tables.raw import read_text
 from colocate.tables.read import TableFile, collect
 
-__all__ = ["made", "name_from", "read_objects"]
+__all__ = ["NO_LOAD", "finite", "made", "name_from", "offered_tokens", "read_objects"]
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 10_000_000
+NO_LOAD = (
+    "has an open load, and tells too little to count that in tokens: import its requests "
+    "(phase request)"
+)
+"""Why a run is left out that would otherwise pass for what the GPU can do."""
 _TEXT = frozenset(c.name for c in COLUMNS if c.kind == "text")
 
 
@@ -86,6 +92,24 @@ def _check_name(label: str, what: str, name: str) -> None:
             source=label,
             advice=f"give another {what} (--{what}).",
         )
+
+
+def finite(value: object) -> float | None:
+    """Return a number that fits into a float; None for infinity and for all that is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= sys.float_info.max else None
+
+
+def offered_tokens(load: object, tokens_rate: object, request_rate: object) -> float | None:
+    """Return the tokens per second that a load of requests asks for; None where it is not told.
+
+    offered tokens/s = offered requests/s * (tokens/s reached) / (requests/s reached)
+    """
+    offered, tokens, requests = finite(load), finite(tokens_rate), finite(request_rate)
+    if offered is None or tokens is None or requests is None or min(tokens, requests) <= 0:
+        return None
+    return offered * (tokens / requests)
 
 
 def name_from(label: str, given: str | None, found: object) -> str:

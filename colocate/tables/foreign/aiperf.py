@@ -8,19 +8,27 @@ Layout of AIPerf export schema 1.0 to 1.4 (`export_models.py`): metrics are keys
 
 The batch is the number of requests in flight, as for vLLM: `concurrency`, where there is no request
 rate. `request` counts requests and takes the whole latency; `decode` counts output tokens and takes
-the time between them.
+the time between them. With a request rate the load is open: the row has `arrival_rps` in samples,
+for `decode` the requests offered times the tokens that each one got.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-
-from colocate.errors import InputError, clean_text
+from colocate.errors import InputError
 from colocate.io.files import Source
-from colocate.tables.foreign._made import made, name_from, read_objects
+from colocate.io.problems import show_value
+from colocate.tables.foreign._made import (
+    NO_LOAD,
+    finite,
+    made,
+    name_from,
+    offered_tokens,
+    read_objects,
+)
 from colocate.tables.read import TableFile
 
 __all__ = ["read"]
@@ -65,7 +73,8 @@ def read(
         )
     rate_key, latency_key = _KEYS[phase]
     rows = []
-    for summary in objects:
+    left_out: dict[int, str] = {}
+    for i, summary in enumerate(objects):
         metrics = _inner(summary, "records") or summary
         rate = _inner(metrics, rate_key).get("avg")
         if rate is None:
@@ -77,7 +86,13 @@ def read(
         latency = _inner(metrics, latency_key)
         unit = _unit(latency, label)
         load = _inner(_inner(summary, "input_config"), "loadgen")
-        offered = _number(arrival_rps if arrival_rps is not None else load.get("request_rate"))
+        requests = _open(arrival_rps if arrival_rps is not None else load.get("request_rate"))
+        offered = requests
+        if phase == "decode" and requests is not None:
+            reached = _inner(metrics, "request_throughput").get("avg")
+            offered = offered_tokens(requests, rate, reached)
+            if offered is None:
+                left_out[i] = NO_LOAD
         in_flight = batch if batch is not None else load.get("concurrency")
         rows.append(
             {
@@ -85,12 +100,20 @@ def read(
                 "rate": rate,
                 "latency_ms": _times(latency.get("avg"), unit),
                 "latency_p99_ms": _times(latency.get("p99"), unit),
-                "arrival_rps": offered if phase == "request" else None,
-                "batch": in_flight if offered is None or batch is not None else None,
+                "arrival_rps": offered,
+                "batch": in_flight if requests is None or batch is not None else None,
             }
         )
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
-    return made(label, len(rows), gpu=gpu, role=role, share_pct=share_pct, **columns)
+    return made(
+        label,
+        len(rows),
+        gpu=gpu,
+        role=role,
+        share_pct=share_pct,
+        left_out=left_out,
+        **columns,
+    )
 
 
 def _inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -101,22 +124,22 @@ def _inner(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _unit(latency: Mapping[str, Any], label: str) -> float:
     """Return how many milliseconds the unit of a metric has."""
     unit = latency.get("unit", "ms")
-    if unit not in _MS:
+    if not isinstance(unit, str) or unit not in _MS:
         raise InputError(
-            f"{label!r} gives latencies in {clean_text(str(unit), 30)!r}",
+            f"{label!r} gives latencies in {show_value(unit)}",
             source=label,
             advice=f"use one of {', '.join(_MS)}.",
         )
     return _MS[unit]
 
 
-def _number(value: object) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-    return float(value) if good else None  # type: ignore[arg-type]
+def _open(rate: object) -> object:
+    """Return the requests per second of an open load, or None for a closed loop."""
+    return None if isinstance(rate, float) and not math.isfinite(rate) else rate
 
 
 def _times(value: object, unit: float) -> object:
-    found = _number(value)
+    found = finite(value)
     return value if found is None else found * unit
 
 

@@ -11,19 +11,19 @@ Continuous batching has no fixed batch; here it is the number of requests in fli
 - `request`: a sample is a request, its latency the whole of it (e2el);
 - `decode`: a sample is an output token, the latency the time of one step (tpot).
 
-With a finite request rate the load is open: the row has `arrival_rps` (requests) and no batch.
+With a finite request rate the load is open: the row has `arrival_rps` in samples (for `decode` the
+requests offered times the tokens that each one got) and no batch.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
-
 from colocate.errors import InputError
 from colocate.io.files import Source
-from colocate.tables.foreign._made import made, name_from, read_objects
+from colocate.tables.foreign._made import NO_LOAD, made, name_from, offered_tokens, read_objects
 from colocate.tables.read import TableFile
 
 __all__ = ["read"]
@@ -72,30 +72,38 @@ def read(
                 advice="check that it is a result of `vllm bench serve --save-result`.",
             )
     loads = [_load(result) for result in objects]
+    offered = loads
+    if phase == "decode":
+        offered = [_tokens(r, load) for r, load in zip(objects, loads, strict=True)]
+    both = enumerate(zip(loads, offered, strict=True))
     return made(
         label,
         len(objects),
         gpu=gpu,
         role=role,
         share_pct=share_pct,
+        left_out={i: NO_LOAD for i, (load, own) in both if load is not None and own is None},
         workload=[name_from(label, workload, result.get("model_id")) for result in objects],
         batch=[_batch(r, load, batch) for r, load in zip(objects, loads, strict=True)],
         rate=[result[rate_key] for result in objects],
         latency_ms=[result.get(mean_key) for result in objects],
         latency_p99_ms=[result.get(p99_key) for result in objects],
-        arrival_rps=loads if phase == "request" else np.nan,
+        arrival_rps=offered,
     )
 
 
-def _load(result: Mapping[str, Any]) -> float | None:
+def _load(result: Mapping[str, Any]) -> Any:  # noqa: ANN401 - checked as a cell
     """Return the requests per second of an open load, or None for a closed loop."""
     rate = result.get("request_rate")
-    if isinstance(rate, int | float) and np.isfinite(rate) and not isinstance(rate, bool):
-        return float(rate)
-    return None
+    return None if rate == "inf" or (isinstance(rate, float) and not math.isfinite(rate)) else rate
 
 
-def _batch(result: Mapping[str, Any], load: float | None, given: float | None) -> Any:  # noqa: ANN401
+def _tokens(result: Mapping[str, Any], load: object) -> float | None:
+    """Return an open load in tokens per second."""
+    return offered_tokens(load, result.get("output_throughput"), result.get("request_throughput"))
+
+
+def _batch(result: Mapping[str, Any], load: object, given: float | None) -> Any:  # noqa: ANN401
     if given is not None:
         return given
     return None if load is not None else result.get("max_concurrency")
