@@ -60,6 +60,7 @@ class Doubt:
     kind: Kind
     workload: str
     gpu: str
+    """GPU type; for roles, the types on which rows were left out, joined by commas."""
     message: str
     rows: tuple[int, ...]
     """Rows of the table that was cleaned, from 0; at most 20 of them."""
@@ -97,9 +98,12 @@ def clean(
     table = in_order(table)
     kept = np.flatnonzero(_one_role(table, doubts))
     _check_latencies(table, kept, latency_tolerance, doubts)
+    place = _places(table)  # the order of repeats in a file must not change their sums
     groups: dict[tuple[Any, ...], list[int]] = {}
     for row, key in zip(kept.tolist(), _settings(table.take(kept)), strict=True):
         groups.setdefault(key, []).append(row)
+    for rows in groups.values():
+        rows.sort(key=place.__getitem__)
     first = [rows[0] for rows in groups.values()]
     columns = {name: column[first].copy() for name, column in table.columns.items()}
     counts = np.ones(len(first), dtype=np.int64)
@@ -110,7 +114,20 @@ def clean(
                 columns[name][i] = value
     for column in columns.values():
         column.flags.writeable = False
+    doubts.sort(key=lambda doubt: (doubt.kind, doubt.workload, doubt.gpu, doubt.message))
     return Cleaned(ProfileTable(columns), counts, tuple(doubts))
+
+
+def _places(table: ProfileTable) -> list[int]:
+    """Return where each row stands in an order that depends on the values alone."""
+    keys = [
+        column.astype(str) if column.dtype == object else column
+        for column in reversed(list(table.columns.values()))
+    ]
+    place = np.empty(len(table), dtype=np.int64)
+    place[np.lexsort(keys)] = np.arange(len(table))
+    found: list[int] = place.tolist()
+    return found
 
 
 def in_order(table: ProfileTable) -> ProfileTable:
@@ -159,23 +176,26 @@ def _settings(table: ProfileTable) -> Iterator[tuple[Any, ...]]:
 
 
 def _one_role(table: ProfileTable, doubts: list[Doubt]) -> NDArray[np.bool_]:
-    """Return which rows have the role that most rows of their workload have on that GPU."""
-    by_name: dict[tuple[str, str], dict[str, list[int]]] = {}
-    keys = zip(table["workload"], table["gpu"], table["role"], strict=True)
-    for row, (workload, gpu, role) in enumerate(keys):
-        by_name.setdefault((workload, gpu), {}).setdefault(role, []).append(row)
+    """Return which rows have the role that most rows of their workload have, on whatever GPU.
+
+    Between roles that as many rows have, the alphabet decides: inference before training.
+    """
+    by_name: dict[str, dict[str, list[int]]] = {}
+    for row, (workload, role) in enumerate(zip(table["workload"], table["role"], strict=True)):
+        by_name.setdefault(workload, {}).setdefault(role, []).append(row)
     kept = np.ones(len(table), dtype=bool)
-    for (workload, gpu), roles in by_name.items():
+    for workload, roles in by_name.items():
         if len(roles) == 1:
             continue
-        ranked = sorted(roles, key=lambda role: -len(roles[role]))
+        ranked = sorted(roles, key=lambda role: (-len(roles[role]), role))
         wrong = [row for role in ranked[1:] for row in roles[role]]
         kept[wrong] = False
         message = (
             f"{len(roles[ranked[0]])} rows say {ranked[0]} and {len(wrong)} say "
             f"{' or '.join(ranked[1:])}; the former are kept"
         )
-        doubts.append(_doubt("role", (workload, gpu), message, wrong, len(wrong)))
+        gpus = ", ".join(sorted(set(table["gpu"][wrong])))
+        doubts.append(_doubt("role", (workload, gpus), message, wrong, len(wrong)))
     return kept
 
 
@@ -202,9 +222,10 @@ def _check_latencies(
         doubts.append(_doubt("latency", name, message, kept[rows], 0))
     for name in _each_workload(part, crossed):
         rows = np.flatnonzero(crossed & _is(part, name))
+        worst = rows[np.argmin(part["latency_p99_ms"][rows] / part["latency_ms"][rows])]
         message = (
-            f"in {rows.size} rows the 99th percentile is below the mean: "
-            f"{part['latency_p99_ms'][rows[0]]:g} ms and {part['latency_ms'][rows[0]]:g} ms"
+            f"in {rows.size} rows the 99th percentile is below the mean: at worst "
+            f"{part['latency_p99_ms'][worst]:g} ms and {part['latency_ms'][worst]:g} ms"
         )
         doubts.append(_doubt("percentile", name, message, kept[rows], 0))
 
@@ -306,5 +327,5 @@ def _where(table: ProfileTable, row: int) -> str:
 def _doubt(
     kind: Kind, name: tuple[str, str], message: str, rows: Iterable[Any], dropped: int
 ) -> Doubt:
-    named = tuple(int(row) for row in islice(rows, MAX_ROWS_NAMED))
+    named = tuple(islice(sorted(int(row) for row in rows), MAX_ROWS_NAMED))
     return Doubt(kind, name[0], name[1], message, named, dropped)

@@ -123,7 +123,7 @@ def test_merged_repeats_do_not_depend_on_the_order_of_rows():
         latency_p99_ms=rng.uniform(200, 600, 12),
     )
 
-    def cleaned(order) -> tuple:
+    def cleaned(order):
         found = clean(rows.take(order))
         by_share = found.table.take(np.argsort(found.table["share_pct"]))
         return [c.tolist() for c in by_share.columns.values()], [

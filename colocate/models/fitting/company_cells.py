@@ -150,6 +150,7 @@ def _alone(
         slowdown = alone / rates
     reasons = {
         "under an offered load, not in a closed loop": ~np.isnan(table["arrival_rps"]),
+        "with several processes": table["processes"] > 1,
         "no rate": ~(rates > 0),
         "never measured alone": np.isnan(alone),
         f"slowdown above {MOST_SLOWDOWN:g} or below {1 / MOST_SLOWDOWN:g}": ~(

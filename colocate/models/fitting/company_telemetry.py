@@ -5,8 +5,9 @@ each sample, so with r the rate alone
 
     activity(b, p) = c(b, p) r(b, p),   c = activity / rate, linear between measured shares
 
-c is taken from the nearest measured batch. The elasticity is the slope of log r over log p,
-between 0 and `MOST_ELASTICITY`.
+c is taken from the nearest measured batch. Rows with an offered load have no part: their activity
+is that of the arrivals. The elasticity is the slope of log r over log p, between 0 and
+`MOST_ELASTICITY`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def telemetry_of(table: ProfileTable, solo: SoloRates) -> list[Telemetry]:
     """Return the telemetry of the workloads of one GPU type that have any, by name."""
     batch = np.nan_to_num(table["batch"], nan=1.0)
     usable = table.alone & (table.rates > 0) & ~(table["processes"] > 1)
+    usable &= np.isnan(table["arrival_rps"])  # activity at the rate of arrivals is that of a part
     found = []
     for name in sorted(set(table["workload"][usable])):
         rows = usable & (table["workload"] == name)
@@ -38,6 +40,8 @@ def telemetry_of(table: ProfileTable, solo: SoloRates) -> list[Telemetry]:
         batches = _thin(np.unique(batch[rows]))
         fields = {}
         rate = solo(name, *np.meshgrid(batches, shares, indexing="ij"))
+        if not np.isfinite(rate).all():
+            continue  # without a rate alone, activity cannot be spread
         for column in ("sm_activity_pct", "dram_activity_pct"):
             measured = rows & np.isfinite(table[column])
             if measured.any():

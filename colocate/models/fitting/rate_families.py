@@ -17,7 +17,7 @@ from colocate.models.fitting.rate_points import Points
 from colocate.models.fitting.rate_posterior import Posterior, posterior
 from colocate.models.fitting.rate_shapes import FAMILIES, bank_of, elasticities, log_times
 
-__all__ = ["MEMBERS", "by_shares", "explained", "predictions", "unexplained"]
+__all__ = ["MEMBERS", "explained", "predictions", "unexplained"]
 
 Floats = NDArray[np.float64]
 Map = Callable[[Floats], Floats]
@@ -29,6 +29,8 @@ FAR_OFF: Final = 0.5
 """A point this far (in the logarithm of the time) from what the formulas say may be wrong."""
 IMPOSSIBLE: Final = 0.3
 """It is, if it is this far beyond what physics allows beside a neighbouring point."""
+AT_ONCE: Final = 64
+"""Curves that are fitted together: more take more memory and save no time."""
 
 
 def unmoved(share_pct: Floats) -> Floats:
@@ -36,19 +38,30 @@ def unmoved(share_pct: Floats) -> Floats:
     return share_pct
 
 
-def by_shares(curves: Sequence[Points]) -> list[NDArray[np.int64]]:
-    """Return the curves that were measured at the same shares, group by group."""
-    groups: dict[bytes, list[int]] = {}
+def _groups(curves: Sequence[Points]) -> list[NDArray[np.int64]]:
+    """Return curves with equally many points, some at a time: they are fitted at once."""
+    by_size: dict[int, list[int]] = {}
     for i, curve in enumerate(curves):
-        groups.setdefault(curve.share_pct.tobytes(), []).append(i)
-    return [np.array(group) for group in groups.values()]
+        by_size.setdefault(len(curve), []).append(i)
+    return [
+        np.array(rows[i : i + AT_ONCE])
+        for rows in by_size.values()
+        for i in range(0, len(rows), AT_ONCE)
+    ]
+
+
+def _shares(curves: Sequence[Points]) -> tuple[Floats, NDArray[np.int64]]:
+    """Return all shares of a group, and [curve, point]: which of them each point has."""
+    shares, where = np.unique(np.stack([c.share_pct for c in curves]), return_inverse=True)
+    return shares, where.reshape(len(curves), -1)
 
 
 def _posterior(curves: Sequence[Points], family: str, moved: Map) -> Posterior:
-    """Return the posterior of curves that were measured at the same shares."""
-    shapes = log_times(bank_of(family), moved(curves[0].share_pct))
+    """Return the posterior of a group of curves."""
+    shares, where = _shares(curves)
+    at = log_times(bank_of(family), moved(shares))
     y, noise = np.stack([c.log_time for c in curves]), np.stack([c.noise for c in curves])
-    return posterior(y, noise, shapes)
+    return posterior(y, noise, np.moveaxis(at[:, where], 0, 1))
 
 
 def predictions(
@@ -60,7 +73,7 @@ def predictions(
     evidence = np.empty((len(needed), len(curves)))
     for row, family in enumerate(needed):
         at = log_times(bank_of(family), moved(share_pct))
-        for group in by_shares(curves):
+        for group in _groups(curves):
             of = _posterior([curves[i] for i in group], family, moved)
             said[family][group] = of.weights @ at + of.level[:, None]
             evidence[row, group] = of.evidence
@@ -112,9 +125,10 @@ def explained(curves: Sequence[Points], moved: Map = unmoved) -> tuple[list[Floa
     """
     said: list[Floats] = [np.empty(0)] * len(curves)
     elastic: list[Floats] = [np.empty(0)] * len(curves)
-    for group in by_shares(curves):
+    for group in _groups(curves):
         some = [curves[i] for i in group]
-        at = moved(some[0].share_pct)
+        shares, where = _shares(some)
+        at = moved(shares)
         posteriors = [_posterior(some, family, moved) for family in FAMILIES]
         evidence = np.stack([p.evidence for p in posteriors])
         share = np.exp(evidence - evidence.max(axis=0))
@@ -124,8 +138,8 @@ def explained(curves: Sequence[Points], moved: Map = unmoved) -> tuple[list[Floa
             bank = bank_of(family)
             mean += part[:, None] * (of.weights @ log_times(bank, at) + of.level[:, None])
             slope += part[:, None] * elasticities(bank, of.weights, at)
-        for i, m, s in zip(group, mean, slope, strict=True):
-            said[i], elastic[i] = m, s
+        for i, m, s, points in zip(group, mean, slope, where, strict=True):
+            said[i], elastic[i] = m[points], s[points]
     return said, elastic
 
 
@@ -137,9 +151,11 @@ def unexplained(curves: Sequence[Points]) -> list[NDArray[np.bool_]]:
     be outvoted by many on the flat part. At most a third of a curve is left out, and at least two
     points stay. A wrong end point that stays within physics cannot be told from a right one.
     """
-    said, _ = explained(curves)
+    few = [curve.thinned() for curve in curves]
+    said, _ = explained(few)
     found = []
-    for curve, mean in zip(curves, said, strict=True):
+    for curve, thin, at_thin in zip(curves, few, said, strict=True):
+        mean = np.interp(np.log(curve.share_pct), np.log(thin.share_pct), at_thin)
         off = np.where(_impossible(curve), np.abs(curve.log_time - mean), 0.0)
         most = min(len(curve) // 3, len(curve) - 2)
         worst = np.argsort(-off, kind="stable")[: max(0, most)]

@@ -15,16 +15,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from colocate.tables.table import ProfileTable
 
-__all__ = ["CurveKey", "Points", "gather_points"]
+__all__ = ["MOST_SHARES", "CurveKey", "Points", "gather_points"]
 
 Floats = NDArray[np.float64]
+
+MOST_SHARES: Final = 24
+"""More points of a curve are merged for the fit: they tell its shape no better, only slower."""
+LEAST_NOISE, MOST_NOISE = 0.5, 2.0
 
 
 class CurveKey(NamedTuple):
@@ -64,6 +68,30 @@ class Points:
             self.noise[rows],
             self.count[rows],
             self.spread[rows],
+        )
+
+    def thinned(self) -> Points:
+        """Return the curve with at most `MOST_SHARES` points: neighbours merged, ends kept.
+
+        Merged are the logarithms of share and time, weighed by 1 / rho^4, as rho is the root of a
+        standard error.
+        """
+        n = len(self)
+        if n <= MOST_SHARES:
+            return self
+        inner = 1 + np.arange(n - 2) * (MOST_SHARES - 2) // (n - 2)
+        to = np.concatenate([[0], inner, [MOST_SHARES - 1]])
+        starts, weight = np.searchsorted(to, np.arange(MOST_SHARES)), self.noise**-4.0
+        total = np.bincount(to, weight)
+        log_share = np.bincount(to, weight * np.log(self.share_pct)) / total
+        share = np.concatenate([self.share_pct[:1], np.exp(log_share[1:-1]), self.share_pct[-1:]])
+        return Points(
+            self.key,
+            share,
+            np.bincount(to, weight * self.log_time) / total,
+            np.clip(total**-0.25, LEAST_NOISE, MOST_NOISE),
+            np.add.reduceat(self.count, starts),
+            np.maximum.reduceat(self.spread, starts),
         )
 
     @property
@@ -130,4 +158,4 @@ def _ratios(error: Floats, count: NDArray[np.int64]) -> Floats:
         ratio = np.where(known, error / np.median(error[known]), 1.0)
     else:
         ratio = np.sqrt(np.median(count) / count)
-    return np.clip(np.sqrt(ratio), 0.5, 2.0)
+    return np.clip(np.sqrt(ratio), LEAST_NOISE, MOST_NOISE)

@@ -11,7 +11,10 @@ For each GPU type, over the curves (workload, batch) that were measured on it:
 4. Curves of one workload whose batches are close share their shape.
 5. Batches with fewer than two points, and batches never measured, come from one surface over batch
    and share (`rate_batches`).
-6. Times are made monotone in share and batch, and thinned into a curve (`rate_tables`).
+6. Times are made monotone in share and batch, and thinned into a curve (`rate_tables`). Above the
+   largest measured share of a batch the rate stays what it is there.
+
+Curves with very many points are fitted with fewer (`Points.thinned`).
 """
 
 from __future__ import annotations
@@ -91,7 +94,7 @@ class RateFit:
     log_time: Floats
     """[batch, grid]: logarithm of the seconds of a batch."""
     first_share: tuple[float, ...]
-    """Smallest share that was measured, for each batch."""
+    """Smallest share that was measured and used, for each batch."""
     surface: Surface
     """For batches between and beyond."""
     trust: float
@@ -99,7 +102,7 @@ class RateFit:
     weights: Mapping[str, float]
     """How much each family counts."""
     points: tuple[Points, ...]
-    """The points that were used, a curve for each batch."""
+    """The points that were used, a curve for each batch; in full."""
     notes: tuple[str, ...]
     """Where the measurements disagree."""
     error: float | None
@@ -114,12 +117,17 @@ class RateFit:
         return found
 
     def _log_time(self, b: Floats, p: Floats) -> Floats:
-        x = np.clip(p, self.share_pct[0], self.share_pct[-1])
         known = np.log(np.array(self.batches, dtype=float))
-        at_known = np.stack([_between(self.share_pct, row, x) for row in self.log_time])
+        right = np.clip(np.searchsorted(known, np.log(b)), 1, max(1, known.size - 1))
+        right = np.minimum(right, known.size - 1)
+        left = np.maximum(right - 1, 0)
         exact = np.searchsorted(known, np.log(b) - 1e-9)
         exact = np.minimum(exact, known.size - 1)
         hit = np.abs(known[exact] - np.log(b)) < 1e-9
+        last = np.array([points.share_pct[-1] for points in self.points])
+        most = np.where(hit, last[exact], np.minimum(last[left], last[right]))
+        x = np.clip(p, self.share_pct[0], most)
+        at_known = np.stack([_between(self.share_pct, row, x) for row in self.log_time])
         found: Floats = at_known[exact, np.arange(b.size)]
         if hit.all():
             return found
@@ -127,9 +135,6 @@ class RateFit:
             [self.surface.log_time(np.full(b.size, float(k)), x) for k in self.batches]
         )
         beside = self.trust * (at_known - trend)
-        right = np.clip(np.searchsorted(known, np.log(b)), 1, max(1, known.size - 1))
-        right = np.minimum(right, known.size - 1)
-        left = np.maximum(right - 1, 0)
         width = np.where(right > left, known[right] - known[left], 1.0)
         part = np.clip((np.log(b) - known[left]) / width, 0.0, 1.0)
         rows = np.arange(b.size)
@@ -248,7 +253,8 @@ def _fit_gpu(
     measured: Sequence[Points], settings: RateSettings
 ) -> tuple[dict[tuple[str, str], RateFit], list[DroppedPoint], list[HeldOut], DeviceSteps | None]:
     """Fit the curves of one GPU type."""
-    curves, dropped = _clean(measured)
+    used, dropped = _clean(measured)
+    curves = [curve.thinned() for curve in used]
     members = settings.members
     workload = [c.key.workload for c in curves]
     some = curves[:: -(-len(curves) // MOST_CURVES)]
@@ -260,7 +266,7 @@ def _fit_gpu(
         if steps_help(left_out, stepped, owner):
             left_out, shift = stepped, estimate_steps(some)
     weights = average_weights(left_out, owner, workload)
-    grid = np.union1d(np.arange(1.0, 101.0), np.concatenate([c.share_pct for c in measured]))
+    grid = np.union1d(np.arange(1.0, 101.0), np.concatenate([c.share_pct for c in curves]))
     moved = unmoved if shift is None else shift.moved
     said = predictions(curves, members, grid, moved)
     weight = np.stack([weights[w] for w in workload])
@@ -277,6 +283,7 @@ def _fit_gpu(
         errors = [abs(np.expm1(h.log_error)) for h in held if h.key.workload == name]
         fits[name, curves[rows[0]].key.gpu] = _fit_workload(
             [curves[i] for i in rows],
+            [used[i] for i in rows],
             [measured[i] for i in rows],
             average[rows],
             grid,
@@ -289,6 +296,7 @@ def _fit_gpu(
 
 def _fit_workload(
     curves: Sequence[Points],
+    used: Sequence[Points],
     measured: Sequence[Points],
     average: Floats,
     grid: Floats,
@@ -312,11 +320,11 @@ def _fit_workload(
         batches=tuple(c.key.batch for c in curves),
         share_pct=grid,
         log_time=log_time,
-        first_share=tuple(float(c.share_pct[0]) for c in measured),
+        first_share=tuple(float(c.share_pct[0]) for c in used),
         surface=surface,
         trust=trust_in_curves(surface, curves),
         weights=weights,
-        points=tuple(curves),
+        points=tuple(used),
         notes=tuple(disagreements(measured)),
         error=error,
     )

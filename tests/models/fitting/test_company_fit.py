@@ -143,6 +143,24 @@ def test_an_activity_that_few_workloads_have_is_not_used(world: ProfileTable) ->
     assert "victim_dram" in kernel_features(fit.model)
 
 
+@pytest.mark.parametrize("share", ["", "50"])
+def test_a_type_without_usable_rows_has_no_cells(share: str) -> None:
+    rows = ProfileTable.of(
+        workload="a",
+        role="inference",
+        gpu=GPU,
+        share_pct=50,
+        neighbour=["b", "b+c"],
+        neighbour_share_pct=share,
+        rate=10.0,
+        sm_activity_pct=20,
+    )
+    assert prepare(rows, GPU).cells.size == 0  # nobody ran alone
+    alone = rows.take([0]).replace(neighbour="", neighbour_share_pct="")
+    ready = prepare(ProfileTable.join([rows.take([0]), alone]), GPU)
+    assert ready.cells.size == (1 if share else 0)
+
+
 def test_residuals_are_taken_and_joined_by_row() -> None:
     names = np.array(["a", "b"], dtype=object)
     one = Residuals(np.array([2.0, 3]), np.array([4.0, 2]), names, names, names)

@@ -91,14 +91,17 @@ def test_rows_under_load_or_absurd_are_dropped_and_counted() -> None:
         role="inference",
         gpu=GPU,
         share_pct=50,
-        neighbour=["", "b", "b", "b", "b"],
-        neighbour_share_pct=["", "50", "50", "50", ""],
-        rate=[1000, 500, 500, 1, 500],
-        arrival_rps=[np.nan, np.nan, 100, np.nan, np.nan],
+        neighbour=["", "b", "b", "b", "b", "b", "b+c"],
+        neighbour_share_pct=["", "50", "50", "50", "", "50", "20"],
+        rate=[1000, 500, 500, 1, 500, 500, 500],
+        arrival_rps=[np.nan, np.nan, 100, np.nan, np.nan, np.nan, np.nan],
+        processes=[np.nan, 1, np.nan, np.nan, np.nan, 2, 2],
     )
     cells, dropped = cells_of(table, solo_rates(table))
-    assert cells.size == 1
-    assert sorted(dropped.values()) == [1, 1, 1]
+    assert list(cells.row) == [1]
+    assert sorted(dropped.values()) == [1, 1, 1, 2]
+    assert dropped["with several processes"] == 2
+    assert crowds_of(table, solo_rates(table)) == []
 
 
 def test_activity_follows_the_rate_over_the_share() -> None:
@@ -118,6 +121,23 @@ def test_activity_follows_the_rate_over_the_share() -> None:
     (found,) = telemetry_of(flat, solo_rates(flat))
     assert found.dram_activity_pct == pytest.approx([60, 60, 60])
     assert found.elasticity == pytest.approx([0, 0, 0])
+
+
+def test_activity_under_an_offered_load_or_without_a_rate_alone_is_no_telemetry() -> None:
+    table = ProfileTable.of(
+        workload=["a", "a", "a", "b"],
+        role="inference",
+        gpu=GPU,
+        share_pct=[25, 50, 50, 50],
+        rate=[10, 20, 2, 20],
+        arrival_rps=[np.nan, np.nan, 2, np.nan],
+        sm_activity_pct=[30, 60, 6, 40],
+    )
+    solo = solo_rates(table.take([0, 1, 2]))
+    (found,) = telemetry_of(table, solo)
+    assert found.workload == "a"
+    assert found.sm_activity_pct == pytest.approx([30, 60])
+    assert telemetry_of(table.take([2]), solo) == []
 
 
 @given(st.integers(0, 2**31), st.integers(2, 5), st.integers(1, 12))

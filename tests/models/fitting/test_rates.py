@@ -9,6 +9,9 @@ import pytest
 
 from colocate.errors import InputError
 from colocate.models.curves import curve_rates
+from colocate.models.fitting.rate_families import explained, predictions
+from colocate.models.fitting.rate_points import MOST_SHARES, gather_points
+from colocate.models.fitting.rate_shapes import FAMILIES
 from colocate.models.fitting.rates import RateFits, RateSettings, fit_rates
 from colocate.tables import ProfileTable
 
@@ -142,7 +145,7 @@ def test_batches_between_and_beyond_are_predicted() -> None:
 
 def test_a_batch_with_one_point_borrows_its_shape() -> None:
     full = measured(batches=(2, 4, 8, 16))
-    lonely = (full["batch"] == 8) & (full["share_pct"] != 60)
+    lonely = (full["batch"] == 8) & (full["share_pct"] != 100)
     fits = fit_rates(full.take(~lonely))
     truth = measured((30.0, 60.0, 100.0), batches=(8,))
     assert errors(fits, truth).mean() < 0.05
@@ -228,6 +231,68 @@ def test_one_family_alone_and_nonsense() -> None:
         fit_rates(table, RateSettings(members=("spline",)))
     with pytest.raises(InputError, match="no row of the table"):
         fit_rates(table.replace(neighbour="x"))
+
+
+def test_above_the_largest_measured_share_the_rate_stays() -> None:
+    full = measured(tuple(SHARES), batches=(2, 8), noise=0.01)
+    cut = (full["workload"] == "w7") & (full["share_pct"] > 30)
+    one = cut & (full["batch"] == 8)
+    for left_out, batches in ((cut, (2, 4, 8)), (one, (8,))):
+        fits = fit_rates(full.take(~left_out))
+        curve = fits.fits["w7", "G"].curve(batches)
+        for batch in batches:
+            said = fits.predict("w7", "G", batch, np.array([20.0, 30.0, 31.0, 60.0, 100.0]))
+            assert said[0] < said[1]
+            np.testing.assert_allclose(said[2:], said[1], rtol=1e-12)
+            at_ends = curve_rates(curve, batch, np.array([30.0, 100.0]))
+            assert at_ends is not None
+            np.testing.assert_allclose(at_ends, said[1], rtol=1e-9)
+    # the other batch goes on, as does the other workload
+    on = fits.predict(["w7", "w6"], "G", [2, 8], 100.0)
+    assert (on > 2 * fits.predict(["w7", "w6"], "G", [2, 8], 30.0)).all()
+
+
+def test_a_point_that_is_left_out_opens_no_share() -> None:
+    table = measured(tuple(SHARES))
+    wrong = (table["workload"] == "w7") & (table["share_pct"] == 10)
+    fits = fit_rates(table.replace(rate=np.where(wrong, 8.0, 1.0) * table.rates))
+    assert [(d.key.workload, d.share_pct) for d in fits.dropped] == [("w7", 10.0)]
+    firsts = [fits.fits[w, "G"].curve().batches[0].points[0].share_pct for w in ("w6", "w7")]
+    assert firsts == [10.0, 20.0]
+
+
+def test_curves_fitted_together_are_fitted_as_each_alone() -> None:
+    table = measured(tuple(SHARES), noise=0.02)
+    chosen = np.random.default_rng(0).random(len(table)) < 0.6  # other shares for each
+    curves, _ = gather_points(table.take(chosen))
+    assert len({len(c) for c in curves}) < len({c.share_pct.tobytes() for c in curves})
+    together = predictions(curves, FAMILIES, SHARES)
+    said, elastic = explained(curves)
+    for i, curve in enumerate(curves):
+        np.testing.assert_allclose(together[:, [i]], predictions([curve], FAMILIES, SHARES))
+        (said_alone,), (elastic_alone,) = explained([curve])
+        np.testing.assert_allclose(said[i], said_alone)
+        np.testing.assert_allclose(elastic[i], elastic_alone, atol=1e-9)
+
+
+def test_many_shares_are_merged_for_the_fit_only() -> None:
+    rng = np.random.default_rng(0)
+    shares = tuple(np.sort(rng.uniform(5, 100, 300)).tolist())
+    table = measured(shares, workloads=3, noise=0.02)
+    curves, _ = gather_points(table)
+    for curve in curves:
+        thin = curve.thinned()
+        assert len(thin) == MOST_SHARES
+        assert (np.diff(thin.share_pct) > 0).all()
+        assert list(thin.share_pct[[0, -1]]) == [shares[0], shares[-1]]
+        assert thin.count.sum() == curve.count.sum() == 300
+        assert thin.noise.max() == thin.noise[0] == 1.0
+        few = curve.take(np.arange(MOST_SHARES))
+        assert few.thinned() is few
+    fits = fit_rates(table)
+    assert [len(p) for fit in fits.fits.values() for p in fit.points] == [300] * 3
+    assert fits.fits["w0", "G"].share_pct.size < 100 + 3 * MOST_SHARES
+    assert errors(fits, measured(shares, workloads=3)).mean() < 0.01
 
 
 def test_one_point_gives_a_rising_guess_that_passes_through_it() -> None:
