@@ -311,17 +311,17 @@ def test_names_that_are_listed_twice_are_refused(
 
 
 def test_relations_between_parts_of_a_model_are_checked(model: CompanyModel) -> None:
-    pairs = {"first": ("a", "a"), "second": ("b", "c"), "values": (0.1, 0.2)}
-    assert PairTerm(**pairs)
+    pairs: dict[str, Any] = {"first": ("a", "a"), "second": ("b", "c"), "values": (0.1, 0.2)}
+    PairTerm(**pairs)
     for second in (("b", "b"), ("a", "a")):
         with pytest.raises(ValidationError, match=r"'a' and '[ab]' is listed twice"):
             PairTerm(**pairs | {"second": second})
     with pytest.raises(ValidationError, match="'a' and 'b' is listed twice"):
         PairTerm(first=("a", "b"), second=("b", "a"), values=(0.1, 0.2))
     kinds = len(LAYER_KINDS)
-    known = {"method": "ridge", "strength": 1.0}
-    two = {"counts": (1.0,) * 2 * kinds, "targets": (1.0,) * 6}
-    assert StructureModel(**known, **two, workloads=("a", "b"))
+    known: dict[str, Any] = {"method": "ridge", "strength": 1.0}
+    two: dict[str, Any] = {"counts": (1.0,) * 2 * kinds, "targets": (1.0,) * 6}
+    StructureModel(**known, **two, workloads=("a", "b"))
     with pytest.raises(ValidationError, match="'a' is listed twice"):
         StructureModel(**known, **two, workloads=("a", "a"))
     with pytest.raises(ValidationError, match="at least 1"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_an_open_load_counts_in_the_unit_of_the_rate(module):
 
 
 def test_a_stated_load_is_one_of_requests():
-    asked = {"gpu": "H100", "workload": "llm", "arrival_rps": 2.0}
+    asked: dict[str, Any] = {"gpu": "H100", "workload": "llm", "arrival_rps": 2.0}
     assert aiperf.read(data(AIPERF), **asked).table["arrival_rps"].tolist() == [2]
     table = aiperf.read(data(AIPERF), **asked, phase="decode").table
     assert table["arrival_rps"].tolist() == [300]
@@ -138,6 +139,7 @@ def test_units_that_are_no_text_are_refused(unit):
     odd = {**AIPERF, "request_latency": {"unit": unit, "avg": 2.0}}
     with pytest.raises(InputError, match="gives latencies in") as caught:
         aiperf.read(data(odd), gpu="H100")
+    assert caught.value.advice is not None
     assert "ms" in caught.value.advice
 
 
