@@ -135,6 +135,5 @@ MODELS = FittedModels(
         ),
         company="ridge on the neighbour's telemetry",
         notes=("1 workload was never measured in company",),
-        figures={"pairs_measured": 2.0},
     ),
 )

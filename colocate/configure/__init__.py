@@ -14,19 +14,16 @@ all their knobs are tried together (`coupled`).
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from colocate.classes import Classes, GpuClass
 from colocate.configure.coupled import Coupled
-from colocate.configure.settings import MAX_WORK, Settings
+from colocate.configure.settings import MAX_WORK, Settings, joined
 from colocate.configure.speeds import Speeds
 from colocate.configure.uncoupled import Uncoupled
-from colocate.instance import Instance
-from colocate.models.slo import SloModel
-from colocate.objectives.base import Objective, TaskFacts
 
 __all__ = ["MAX_WORK", "Configurator", "Settings"]
 
@@ -37,18 +34,13 @@ Floats = NDArray[np.float64]
 class Configurator(Speeds):
     """Finds the settings of sets of co-tenants on one GPU class."""
 
-    def __init__(
-        self,
-        instance: Instance,
-        classes: Classes,
-        gpu: GpuClass,
-        slo: SloModel,
-        value: Objective,
-        facts: TaskFacts,
-    ) -> None:
-        super().__init__(instance, classes, gpu, slo, value, facts)
-        self._uncoupled = Uncoupled(self)
-        self._coupled = Coupled(self)
+    @cached_property
+    def _uncoupled(self) -> Uncoupled:
+        return Uncoupled(self)
+
+    @cached_property
+    def _coupled(self) -> Coupled:
+        return Coupled(self)
 
     def least_share(self, service: int, slowdown_hi: Floats) -> Ints:
         """Return, [set, batch], the least percentage that meets the SLO; -1 if none."""
@@ -69,6 +61,4 @@ class Configurator(Speeds):
         ):
             found = part.settings(sets[rows], n_services)
             parts.append(replace(found, set_index=rows[found.set_index]))
-        return Settings(
-            *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Settings))
-        )
+        return joined(parts)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +26,7 @@ from colocate.configure.settings import (
     BLOCK,
     MAX_WORK,
     Settings,
+    joined,
     limit_of,
     none_of,
     too_much_work,
@@ -99,9 +99,7 @@ class Coupled:
             if settings is not None:
                 batch, grid, rate = settings
                 blocks.append(Settings(np.full(len(batch), i), batch, grid, rate))
-        return Settings(
-            *(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Settings))
-        )
+        return joined(blocks)
 
     # -- what each workload may run at ---------------------------------------------------------
 
@@ -255,7 +253,7 @@ class Coupled:
                 worth.append(self._worth(row, n_services, options, factors, at).undominated())
         if not worth:
             return None
-        at = _joined(worth).undominated().at
+        at = _all_of(worth).undominated().at
         columns = [
             (o.batch[i], o.grid[i], o.rate[i] / _slowdown(factors, v, at, bound=False))
             for v, (o, i) in enumerate(zip(options, at, strict=True))
@@ -361,7 +359,7 @@ class _Worth(NamedTuple):
         )
 
 
-def _joined(parts: Sequence[_Worth]) -> _Worth:
+def _all_of(parts: Sequence[_Worth]) -> _Worth:
     return _Worth(
         np.concatenate([p.at for p in parts], axis=1),
         np.concatenate([p.gain for p in parts], axis=1),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from colocate.errors import TooLargeError
 from colocate.schema import TOLERANCE
 
-__all__ = ["BLOCK", "MAX_WORK", "Settings", "limit_of", "none_of", "too_much_work"]
+__all__ = ["BLOCK", "MAX_WORK", "Settings", "joined", "limit_of", "none_of", "too_much_work"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -43,6 +44,13 @@ def none_of(width: int) -> Settings:
     """Return no setting, for sets of this many workloads."""
     none = np.zeros((0, width), dtype=np.int64)
     return Settings(none.sum(axis=1), none, none, none.astype(float))
+
+
+def joined(parts: Sequence[Settings]) -> Settings:
+    """Return the settings of several, one after the other."""
+    return Settings(
+        *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Settings))
+    )
 
 
 def too_much_work(n: int, width: int, gpu_type: str, per_set: int) -> TooLargeError:

@@ -9,7 +9,7 @@ best share that fits.
 from __future__ import annotations
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from colocate.configure.settings import (
     BLOCK,
     MAX_WORK,
     Settings,
+    joined,
     limit_of,
     none_of,
     too_much_work,
@@ -70,9 +71,7 @@ class Uncoupled:
                 blocks.append(replace(found, set_index=part[found.set_index]))
         if not blocks:
             return none_of(sets.shape[1])
-        return Settings(
-            *(np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Settings))
-        )
+        return joined(blocks)
 
     def _free(self, n_tasks: int, *, by_share: bool) -> int:
         """Return how many tasks go through the grid; the last takes the best of the rest."""

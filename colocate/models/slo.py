@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from colocate import registry
 from colocate.components import make
-from colocate.schema import Component
+from colocate.schema import TOLERANCE, Component
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SloCheck", "SloModel", "slo_model"]
+__all__ = ["SloCheck", "SloModel", "in_time", "slo_model"]
 
 
 class SloCheck(NamedTuple):
@@ -63,6 +63,16 @@ class SloModel(Protocol):
     ) -> SloCheck:
         """Return the same for one replica, in plain arithmetic. For the judge."""
         ...
+
+
+def in_time(
+    latency_ms: NDArray[np.float64], slo_ms: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return where a latency is at most the SLO. The judge's face has `components.at_most`."""
+    import numpy as np
+
+    found: NDArray[np.bool_] = latency_ms <= slo_ms + TOLERANCE * np.maximum(1.0, slo_ms)
+    return found
 
 
 def slo_model(spec: Component) -> SloModel:

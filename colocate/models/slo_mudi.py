@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from colocate.components import at_most
-from colocate.models.slo import SloCheck
+from colocate.models.slo import SloCheck, in_time
 from colocate.schema import TOLERANCE, Frozen
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class MudiModel:
         percentile: float,
     ) -> NDArray[np.bool_]:
         """Return where the row holds."""
-        import numpy as np
-
-        latency = self.latency_ms(batch, tau_hi_s, rate_rps, percentile)
-        return latency <= slo_ms + TOLERANCE * np.maximum(1.0, slo_ms)
+        return in_time(self.latency_ms(batch, tau_hi_s, rate_rps, percentile), slo_ms)
 
     def judge(
         self,

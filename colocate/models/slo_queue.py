@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from colocate.components import at_most
-from colocate.models.slo import SloCheck
+from colocate.models.slo import SloCheck, in_time
 from colocate.schema import TOLERANCE, Frozen, NonNegative
 
 if TYPE_CHECKING:
@@ -80,12 +80,9 @@ class QueueModel:
         percentile: float,
     ) -> NDArray[np.bool_]:
         """Return where the latency meets the SLO and the load is stable."""
-        import numpy as np
-
         latency = self.latency_ms(batch, tau_hi_s, rate_rps, percentile)
         load = rate_rps * tau_hi_s / batch
-        in_time = latency <= slo_ms + TOLERANCE * np.maximum(1.0, slo_ms)
-        return in_time & (load <= self.rho_max + TOLERANCE)
+        return in_time(latency, slo_ms) & (load <= self.rho_max + TOLERANCE)
 
     def judge(
         self,

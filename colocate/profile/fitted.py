@@ -15,7 +15,7 @@ from colocate.profile.bounds import Bounds, check_bounds
 from colocate.profile.company import CompanyModel
 from colocate.profile.interference import Interference
 from colocate.profile.workload import Profile
-from colocate.schema import Evidence, Finite, Frozen, Id, ListOf, NonNegative
+from colocate.schema import Evidence, Frozen, Id, ListOf, NonNegative
 
 __all__ = ["Calibration", "CurveReport", "FitReport", "FittedModels", "RowsLeftOut", "SharePoint"]
 
@@ -104,8 +104,6 @@ class FitReport(Frozen):
     """How slowdowns in company are predicted where they were not measured."""
     notes: Annotated[tuple[Text, ...], ListOf, Field(max_length=10_000)] = ()
     """Further remarks."""
-    figures: dict[Id, Finite] = Field(default_factory=dict)
-    """Further numbers, by name."""
 
 
 class FittedModels(Frozen):

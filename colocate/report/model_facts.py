@@ -223,7 +223,6 @@ def summary(
         ],
         "calibration": [c.model_dump(mode="json") for c in models.calibration],
         "notes": list(report.notes),
-        "figures": dict(report.figures),
     }
 
 

@@ -10,7 +10,7 @@ from colocate.report.markup import Markup, element
 from colocate.report.models_calibration import calibration_section
 from colocate.report.models_curves import fitted_curves_section
 from colocate.report.models_slowdowns import slowdowns_section
-from colocate.report.words import number, plural, shorten
+from colocate.report.words import plural, shorten
 from colocate.report.workloads import table
 
 if TYPE_CHECKING:
@@ -147,7 +147,6 @@ def _remarks(notes: Sequence[str]) -> Markup | None:
 
 def _about(models: FittedModels) -> Markup:
     facts: list[tuple[str, object]] = [("models hash", element("code", models.sha256))]
-    facts += [(name.replace("_", " "), number(v)) for name, v in models.report.figures.items()]
     return element(
         "section",
         element("h2", "Where it comes from"),

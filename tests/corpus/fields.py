@@ -364,7 +364,6 @@ IN_MODELS_FILE: dict[Steps, dict[str, Field]] = {
         "curves": some(),
         "company": text(1000),
         "notes": some(),
-        "figures": thing(),
     },
     ("report", "left_out", 0): {
         "reason": text(1000, required=True),

@@ -332,7 +332,6 @@ MODELS_FILE: dict[str, Any] = {
         ],
         "company": "by telemetry",
         "notes": ["a note"],
-        "figures": {"seconds": 2.0},
     },
 }
 FILES = {

@@ -223,7 +223,6 @@ def test_no_foreign_text_becomes_markup(text: str) -> None:
                 update={
                     "notes": (text,),
                     "company": text,
-                    "figures": {text: 1.0},
                     "left_out": (
                         MODELS.report.left_out[0].model_copy(
                             update={"reason": text, "example": text}

@@ -20,7 +20,7 @@ from colocate.models.fitting.company_cells import Cells, cells_of, crowds_of
 from colocate.models.fitting.company_composition import choose_composition
 from colocate.models.fitting.company_regression import CANDIDATES, SEPARABLE, fit_additive
 from colocate.models.fitting.company_solo import SoloRates, solo_rates
-from colocate.models.fitting.company_tables import measured_pairs
+from colocate.models.fitting.company_measured import measured_pairs
 from colocate.models.fitting.company_telemetry import telemetry_of
 from colocate.models.regression.features import Traits
 from colocate.profile.company import CandidateError, CompanyModel, RoleConstant, Telemetry
@@ -81,9 +81,15 @@ def prepare(table: ProfileTable, gpu: str, solo: SoloRates | None = None) -> Pre
     return Prepared(cells, telemetry, traits, told, dropped, rates)
 
 
-def fit_company(table: ProfileTable, gpu: str, *, solo: SoloRates | None = None) -> CompanyFit:
-    """Fit slowdown in company; parameters as in `prepare`."""
-    ready = prepare(table, gpu, solo)
+def fit_company(
+    table: ProfileTable,
+    gpu: str,
+    *,
+    solo: SoloRates | None = None,
+    ready: Prepared | None = None,
+) -> CompanyFit:
+    """Fit slowdown in company; parameters as in `prepare`, whose answer may be given as `ready`."""
+    ready = ready or prepare(table, gpu, solo)
     cells = ready.cells
     if cells.size == 0:
         raise InputError(

@@ -19,7 +19,7 @@ Features whose range is 0 are left out, and so is an activity that over half of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,20 +55,7 @@ CANDIDATES = tuple(
 )
 """The first expects pairs to have much of their own, which is prudent where few were measured."""
 SEPARABLE = (Candidate(0, 1, 0.6, 0.6, 0.0), Candidate(0, 1, 0.6, 0.6, 0.4))
-FEATURES: tuple[FeatureName, ...] = (
-    "victim_sm",
-    "victim_dram",
-    "victim_elasticity",
-    "victim_training",
-    "victim_log_batch",
-    "neighbour_sm",
-    "neighbour_dram",
-    "neighbour_elasticity",
-    "neighbour_training",
-    "neighbour_log_batch",
-    "victim_share",
-    "unused_share",
-)
+FEATURES: tuple[FeatureName, ...] = get_args(FeatureName)
 FIRST_NOISE = 0.3
 LEAST_NOISE = 0.1
 """In units of the standard deviation of y."""

@@ -106,7 +106,7 @@ def fit_models(
         if ready.cells.size == 0:
             notes.append(f"{gpu}: no row in company could be used")
             continue
-        model = fit_company(measured, gpu, solo=solo).model
+        model = fit_company(measured, gpu, ready=ready).model
         say(f"error bounds in company on {gpu}")
         bounds = calibrate_company(ready, model, alone.low)
         companies.append(model)

@@ -20,7 +20,7 @@ from colocate.models.fitting.company_cells import cells_of, crowds_of
 from colocate.models.fitting.company_regression import FEATURES, fit_additive, groups_of
 from colocate.models.fitting.company_ridge import fit_ridge, left_out
 from colocate.models.fitting.company_solo import rising, solo_rates
-from colocate.models.fitting.company_tables import measured_pairs
+from colocate.models.fitting.company_measured import measured_pairs
 from colocate.models.fitting.company_telemetry import telemetry_of
 from colocate.models.regression.additive import Additive
 from colocate.models.regression.features import Traits
