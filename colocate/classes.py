@@ -136,6 +136,8 @@ def _task_key(t: Task) -> tuple[Hashable, ...]:
     return (
         t.profile,
         t.batch,
+        None if t.batches is None else tuple(sorted(t.batches)),
+        t.noise_scale,
         t.weight,
         t.gang_size,
         t.memory_gib,

@@ -21,10 +21,10 @@ from colocate.constraints.base import Constraint, CoTenantSets
 from colocate.errors import TooLargeError
 from colocate.instance import Instance
 from colocate.models.slo import SloModel
-from colocate.objectives.base import Objective, TaskFacts
+from colocate.objectives.base import Objective, TaskFacts, used_gpu_worth
 from colocate.task_facts import facts_at
 
-__all__ = ["Columns", "Levels", "build_columns"]
+__all__ = ["Columns", "Levels", "admitted", "build_columns", "joined_columns"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -64,12 +64,27 @@ class Columns:
         return np.repeat(np.arange(self.size), np.diff(self.start))
 
 
+def joined_columns(first: Columns, further: Columns) -> Columns:
+    """Return the columns of both, one after the other."""
+    arrays = {
+        f.name: np.concatenate([getattr(first, f.name), getattr(further, f.name)])
+        for f in fields(Columns)
+    }
+    arrays["start"] = np.concatenate([first.start, further.start[1:] + first.start[-1]])
+    return Columns(**arrays)
+
+
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Rate levels of gangs: level l is task class `task[l]` at worker rate `rate[l]`."""
+    """Rate levels of gangs: task class `task[l]` at a batch and with a progress of each worker.
+
+    All workers of a gang train at one batch.
+    """
 
     task: Ints
+    batch: Ints
     rate: Floats
+    """Progress: samples of the task's own batch per second."""
     value: Floats
     """What one gang at this level is worth, in maximised form."""
 
@@ -77,6 +92,12 @@ class Levels:
     def size(self) -> int:
         """Number of levels."""
         return int(self.task.size)
+
+    def runs(self) -> list[tuple[int, int]]:
+        """Return where the levels of each task class at each batch begin and end."""
+        new = (np.diff(self.task) != 0) | (np.diff(self.batch) != 0)
+        ends = np.concatenate([[0], np.flatnonzero(new) + 1, [self.size]])
+        return list(itertools.pairwise(ends.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +137,12 @@ def build_columns(
         for n_services, n_tasks in _shapes(instance):
             sets = _sets(classes, configurator, n_services, n_tasks)
             sets = sets[
-                _admitted(instance, classes, configurator.gpu, constraints, sets, n_services)
+                admitted(instance, classes, configurator.gpu, constraints, sets, n_services)
             ]
             if len(sets):
                 settings = configurator.settings(sets, n_services)
-                chunks.append(_chunk(classes, configurator, index, n_services, sets, settings))
-    levels = _levels(configurators, value, facts, chunks)
+                chunks.append(_chunk(classes, value, facts, index, n_services, sets, settings))
+    levels = _levels(value, facts, chunks)
     chunks = [_best_of_equals(classes, configurators, _with_levels(levels, c)) for c in chunks]
     return _flatten(classes, chunks), levels, configurators
 
@@ -142,7 +163,7 @@ def _sets(classes: Classes, at: Configurator, n_services: int, n_tasks: int) -> 
         for s, speed in enumerate(at.services)
         if speed is not None and (rows[s].pinned is None or s in at.gpu.pinned)
     ]
-    tasks = [t for t, speed in enumerate(at.tasks) if speed is not None]
+    tasks = [t for t in range(classes.tasks.size) if at.trains(t) is not None]
     expected = comb(len(services) + max(n_services - 1, 0), n_services) * comb(
         len(tasks) + max(n_tasks - 1, 0), n_tasks
     )
@@ -177,7 +198,7 @@ def _multisets(items: list[int], most: list[int], size: int) -> Ints:
     return found
 
 
-def _admitted(
+def admitted(
     instance: Instance,
     classes: Classes,
     gpu: GpuClass,
@@ -185,6 +206,7 @@ def _admitted(
     sets: Ints,
     n_services: int,
 ) -> NDArray[np.bool_]:
+    """Return which sets of one shape, services first, every constraint lets share a GPU."""
     allowed = np.ones(len(sets), dtype=bool)
     if not len(sets):
         return allowed
@@ -215,7 +237,8 @@ def _admitted(
 
 def _chunk(
     classes: Classes,
-    at: Configurator,
+    objective: Objective,
+    facts: TaskFacts,
     gpu: int,
     n_services: int,
     sets: Ints,
@@ -223,36 +246,37 @@ def _chunk(
 ) -> _Chunk:
     prices = np.array([s.missing_price or 0.0 for s in classes.services.representative])
     chosen = sets[settings.set_index]
-    value = prices[chosen[:, :n_services]].sum(axis=1)
+    value = prices[chosen[:, :n_services]].sum(axis=1) + used_gpu_worth(objective)
     for c in range(n_services, sets.shape[1]):
         # A gang's worth is in its level, not in the columns of its workers.
-        single = np.flatnonzero(~at.is_gang[chosen[:, c]])
-        facts = facts_at(at.facts, chosen[single, c])
-        value[single] += at.value.placed_value(facts, settings.rate[single, c])
+        single = np.flatnonzero(~_is_gang(facts)[chosen[:, c]])
+        of_these = facts_at(facts, chosen[single, c])
+        value[single] += objective.placed_value(of_these, settings.rate[single, c])
     return _Chunk(
         gpu, n_services, chosen, settings, value, np.full(chosen.shape, -1, dtype=np.int64)
     )
 
 
-def _levels(
-    configurators: tuple[Configurator, ...],
-    value: Objective,
-    facts: TaskFacts,
-    chunks: list[_Chunk],
-) -> Levels:
-    """Collect the rates that workers of gangs attain, ascending for each task class."""
-    task, rate = [], []
+def _is_gang(facts: TaskFacts) -> NDArray[np.bool_]:
+    return np.asarray(facts.gang_size) > 1
+
+
+def _levels(value: Objective, facts: TaskFacts, chunks: list[_Chunk]) -> Levels:
+    """Collect what workers of gangs attain, ascending in task class, batch and progress."""
+    none = np.zeros(0)
+    parts: list[tuple[Floats, Floats, Floats]] = [(none, none, none)]
     for chunk in chunks:
         workers = chunk.sets[:, chunk.n_services :]
-        mine = configurators[chunk.gpu].is_gang[workers]
-        task.append(workers[mine])
-        rate.append(chunk.settings.rate[:, chunk.n_services :][mine])
-    if not task or not sum(t.size for t in task):
-        return Levels(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0))
-    pairs = np.unique(np.stack([np.concatenate(task).astype(float), np.concatenate(rate)]), axis=1)
-    tasks, rates = pairs[0].astype(np.int64), pairs[1]
-    # np.unique sorts by task, then by rate.
-    return Levels(tasks, rates, value.placed_value(facts_at(facts, tasks), rates))
+        mine = _is_gang(facts)[workers]
+        batch = chunk.settings.batch[:, chunk.n_services :][mine]
+        rate = chunk.settings.rate[:, chunk.n_services :][mine]
+        parts.append((workers[mine].astype(float), batch.astype(float), rate))
+    found = np.stack([np.concatenate(column) for column in zip(*parts, strict=True)])
+    # np.unique sorts by task, then by batch, then by rate.
+    distinct = np.unique(found, axis=1)
+    task, of_batch = distinct[0].astype(np.int64), distinct[1].astype(np.int64)
+    worth = value.placed_value(facts_at(facts, task), distinct[2])
+    return Levels(task, of_batch, distinct[2], worth)
 
 
 def _with_levels(levels: Levels, chunk: _Chunk) -> _Chunk:
@@ -262,9 +286,9 @@ def _with_levels(levels: Levels, chunk: _Chunk) -> _Chunk:
     for c in range(chunk.n_services, chunk.sets.shape[1]):
         reached = np.zeros(len(chunk.sets), dtype=np.int64)
         lowest = np.zeros(len(chunk.sets), dtype=np.int64)
-        for t in np.unique(chunk.sets[:, c]):
-            a, b = np.searchsorted(levels.task, [t, t + 1])
-            at = chunk.sets[:, c] == t
+        cls, batches = chunk.sets[:, c], chunk.settings.batch[:, c]
+        for a, b in levels.runs():
+            at = (cls == levels.task[a]) & (batches == levels.batch[a])
             lowest[at] = a
             reached[at] = np.searchsorted(
                 levels.rate[a:b], chunk.settings.rate[at, c], side="right"
@@ -297,7 +321,7 @@ def _best_of_equals(
     keys = [chunk.settings.set_index, *chunk.level[:, chunk.n_services :].T]
     keys += [
         np.where(classes.tasks.tenant[tasks] == tenant, share, 0).sum(axis=1)
-        for tenant in np.unique(classes.tasks.tenant[at.share_counts])
+        for tenant in at.counted_tenants
     ]
     order = np.lexsort((-chunk.value, *keys))
     same = np.ones(max(0, order.size - 1), dtype=bool)

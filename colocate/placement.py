@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from colocate.profile.batch import Batch
 from colocate.runs import Runs, count_ids
 from colocate.schema import Evidence, Frozen, Id, ListOf, NonNegative, Share
 
@@ -21,7 +22,6 @@ __all__ = [
     "TaskPrediction",
 ]
 
-Batch = Annotated[int, Field(ge=1, le=1_000_000)]
 Sms = Annotated[int, Field(ge=1, le=100_000)]
 
 
@@ -50,7 +50,8 @@ class TaskPrediction(Frozen):
     rate_lo: NonNegative
     """The same at the instance's confidence; 0 when no bound is known."""
     normalised_rate: NonNegative
-    """Rate over that of the task alone on a whole GPU of its fastest profiled type."""
+    """Progress over that of the task alone, at its own batch, on a whole GPU of its fastest type.
+    Progress is the rate times what a sample is worth at the batch trained at."""
     memory_gib: NonNegative
     """All processes of the worker together."""
     evidence: Evidence

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from colocate.placement import PlacedService, PlacedTask, PlacementGroup
+from colocate.profile.batch import Batch
 from colocate.runs import Runs, iter_ids
 from colocate.schema import Finite, Frozen, Id, ListOf, NonNegative
 
@@ -44,12 +45,14 @@ class Price(Frozen):
 
 
 class LevelPrice(Frozen):
-    """What a gang pays each of its workers that reach a rate."""
+    """What a gang at a batch pays each of its workers that reach a progress."""
 
     task: Id
     """Id of the task entry."""
+    batch: Batch
+    """Batch that the gang trains at."""
     rate: NonNegative
-    """Rate of a worker, in samples per second."""
+    """Progress of a worker, in samples of the task's own batch per second."""
     price: Finite
     """The price."""
 

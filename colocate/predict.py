@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.instance import Service, Task
+from colocate.models.efficiency import efficiency_of_task
 from colocate.models.interference import EVIDENCE_ORDER
 from colocate.models.slo import slo_model
 from colocate.placement import PlacedService, PlacedTask, ServicePrediction, TaskPrediction
@@ -53,7 +54,10 @@ class Predictor:
         return PlacedTask(task=instance.task_name(entry), workers=ids, predicted=predicted, **knobs)
 
     def rates(self, workloads: Ints) -> Floats:
-        """Return the mean rates of workloads, by their index in the columns' flat arrays."""
+        """Return the mean rates of workloads, by their index in the columns' flat arrays.
+
+        Those of tasks are progress.
+        """
         columns = self.problem.columns
         distinct, where = np.unique(workloads, return_inverse=True)
         owner = np.searchsorted(columns.start, distinct, side="right") - 1
@@ -64,7 +68,10 @@ class Predictor:
         return found[where.reshape(-1)]
 
     def _alone(self, column: int, w: int) -> tuple[float, float, float, Evidence]:
-        """Return rate, rate bound, memory and evidence of a workload without its company."""
+        """Return rate, rate bound, memory and evidence of a workload without its company.
+
+        The rate of a task is its progress.
+        """
         columns, source = self.problem.columns, self.problem.source
         configurator = source.configurators[int(columns.gpu[column])]
         cls, at = int(columns.cls[w]), int(columns.grid[w])
@@ -73,7 +80,7 @@ class Predictor:
         profile = source.instance.profile(row.profile, configurator.gpu.gpu_type)
         assert profile is not None
         if columns.is_task[w]:
-            task = configurator.tasks[cls]
+            task = configurator.tasks[configurator.variants.at(cls, int(columns.batch[w]))]
             assert task is not None
             return float(task.rate[at]), float(task.rate_lo[at]), task.memory_gib, profile.evidence
         service = configurator.services[cls]
@@ -89,13 +96,10 @@ class Predictor:
             configurator = self.problem.source.configurators[int(columns.gpu[column])]
             span = slice(int(columns.start[column]), int(columns.start[column + 1]))
             n_services = int((~columns.is_task[span]).sum())
-            mean, high = configurator.slowdowns_at(
-                columns.cls[span], n_services, columns.batch[span], columns.grid[span]
-            )
-            index = [
-                (configurator.tasks if is_task else configurator.services)[c].pair_index
-                for c, is_task in zip(columns.cls[span], columns.is_task[span], strict=True)
-            ]
+            batch = columns.batch[span]
+            members = configurator.members(columns.cls[span], n_services, batch)
+            mean, high = configurator.slowdowns_at(members, n_services, batch, columns.grid[span])
+            index = configurator.pair_index(members[None, :], n_services)[0].tolist()
             weakest = [
                 max(
                     (int(configurator.pairs.evidence[v, n]) for j, n in enumerate(index) if j != i),
@@ -117,9 +121,11 @@ class Predictor:
         cls = int(columns.cls[w])
         if columns.is_task[w]:
             reference = float(np.asarray(source.facts.reference_rate)[cls])
+            task: Task = source.classes.tasks.representative[cls]
+            efficiency = efficiency_of_task(task, int(columns.batch[w]))
             return TaskPrediction(
-                rate=rate,
-                rate_lo=rate_lo,
+                rate=rate / efficiency,
+                rate_lo=rate_lo / efficiency,
                 normalised_rate=rate / reference,
                 memory_gib=memory,
                 evidence=evidence,

@@ -139,11 +139,12 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
                 )
             )
     classes, instance = problem.source.classes, problem.source.instance
-    levels: dict[int, list[tuple[float, float]]] = {}
+    levels: dict[int, list[tuple[int, float, float]]] = {}
     for level, price in by_class["gang"].items():
         task = int(problem.levels.task[level])
         # The row says workers - k gangs = 0: a gang pays its workers what the row charges it.
-        levels.setdefault(task, []).append((float(problem.levels.rate[level]), -price))
+        batch, rate = int(problem.levels.batch[level]), float(problem.levels.rate[level])
+        levels.setdefault(task, []).append((batch, rate, -price))
     return Certificate(
         bound=bound,
         services=tuple(
@@ -157,9 +158,9 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
             for name, c in _named(instance.task_name, classes.tasks.entry_class, by_class["task"])
         ),
         levels=tuple(
-            LevelPrice(task=name, rate=rate, price=price)
+            LevelPrice(task=name, batch=batch, rate=rate, price=price)
             for name, c in _named(instance.task_name, classes.tasks.entry_class, levels)
-            for rate, price in levels[c]
+            for batch, rate, price in levels[c]
         ),
         quotas=tuple(quotas),
     )

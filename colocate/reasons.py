@@ -78,12 +78,16 @@ def _fits(gpu: GpuClass, needs_gib: float) -> bool:
     return needs_gib <= gpu.memory_gib + TOLERANCE * max(1.0, gpu.memory_gib)
 
 
+def _batches(task: Task) -> str:
+    return " or ".join(str(b) for b in sorted(task.batches or (task.batch,)))
+
+
 def _task_on(at: Configurator, cls: int, task: Task) -> Why:
-    gpu, speed = at.gpu, at.tasks[cls]
+    gpu, speed = at.gpu, at.trains(cls)
     if speed is None:
         return Why(
             "no_profile",
-            f"{task.profile!r} has no profile at batch {task.batch} on {gpu.gpu_type!r}",
+            f"{task.profile!r} has no profile at batch {_batches(task)} on {gpu.gpu_type!r}",
         )
     if task.processes > gpu.max_clients:
         return Why(

@@ -25,6 +25,7 @@ from colocate.objectives.base import TaskFacts, objective
 from colocate.problem import compile_problem
 from colocate.task_facts import task_facts
 from colocate.testing import any_instance
+from colocate.testing._plain_model import progress
 from tests.helpers import instance, profile
 
 
@@ -98,24 +99,29 @@ class Enumeration:
                     found.append((hi, memory * s.processes))
         return found
 
-    def task_knobs(self, i: int) -> list[tuple[int, float, float]]:
+    def task_knobs(self, i: int) -> list[tuple[int, float, float, int]]:
         """(multiprocessors, memory, rate) of every percentage."""
         t, company = self.tasks[i], self.company(len(self.services) + i)
         p = self.where.profile(t.profile, self.gpu.gpu_type)
         if p is None or company is None:
             return []
-        memory = t.memory_gib or memory_per_process(p, t.batch)
-        if memory is None:
-            return []
         found = []
-        for _, lo, hi in self.shares:
-            rate = rate_alone(p, t.batch, 100 * lo / self.gpu.sm_count) or 0.0
-            if rate > 0:
-                found.append((hi, memory * t.processes, rate / company[0]))
+        for b in t.batches or (t.batch,):
+            memory = t.memory_gib or memory_per_process(p, b)
+            if memory is None:
+                continue
+            for _, lo, hi in self.shares:
+                rate = rate_alone(p, b, 100 * lo / self.gpu.sm_count) or 0.0
+                if rate > 0:
+                    made = progress(t, b, rate / company[0])
+                    found.append((hi, memory * t.processes, made, b if t.gang_size > 1 else 0))
         return found
 
     def outcomes(self) -> list[tuple[float, ...]] | None:
-        """Rates of the tasks for every allowed choice of knobs; None when there are too many."""
+        """Progress of the tasks, then the batches of gangs, for every allowed choice of knobs.
+
+        None when there are too many.
+        """
         services = [sorted(set(self.service_knobs(i))) for i in range(len(self.services))]
         tasks = [sorted(set(self.task_knobs(i))) for i in range(len(self.tasks))]
         if math.prod([len(k) for k in services] + [len(k) for k in tasks]) > 3000:
@@ -125,7 +131,8 @@ class Enumeration:
             if sum(k[0] for k in choice) <= self.gpu.sm_count and at_most(
                 sum(k[1] for k in choice), self.gpu.memory_gib
             ):
-                found.add(tuple(k[2] for k in choice[len(services) :]))
+                mine = choice[len(services) :]
+                found.add((*(k[2] for k in mine), *(k[3] for k in mine)))
         return sorted(found)
 
 
@@ -156,7 +163,9 @@ def test_settings_equal_enumeration(drawn: Instance) -> None:
                 if tabulated(drawn, at.gpu.gpu_type, names):
                     continue  # see test_configure_coupled
                 truth = Enumeration(drawn, at.gpu, services, tasks).outcomes()
-                mine = [tuple(r[n_services:]) for r in found.rate[found.set_index == i].tolist()]
+                batch = np.where([t.gang_size > 1 for t in tasks], found.batch[:, n_services:], 0)
+                both = np.hstack([found.rate[:, n_services:], batch])[found.set_index == i]
+                mine = [tuple(r) for r in both.tolist()]
                 if truth is not None:
                     compare(drawn, at, tasks, row[n_services:], truth, mine)
 
@@ -182,11 +191,14 @@ def compare(
         assert np.isclose(attained, rates, rtol=1e-9).all(axis=1).any()
     if any(t.gang_size > 1 for t in tasks):
         # Whatever its members can attain must be reached by some setting.
-        for rates in attained:
-            assert (chosen >= rates * (1 - 1e-9)).all(axis=1).any()
+        n = len(tasks)
+        for one in attained:
+            as_quick = (chosen[:, :n] >= one[:n] * (1 - 1e-9)).all(axis=1)
+            assert (as_quick & (chosen[:, n:] == one[n:]).all(axis=1)).any()
     else:
-        best = max(value_of(where, tasks, at.facts, index, r) for r in truth)
-        got = max(value_of(where, tasks, at.facts, index, r) for r in mine)
+        facts = task_facts(where, at.classes.tasks.representative)
+        best = max(value_of(where, tasks, facts, index, r[: len(tasks)]) for r in truth)
+        got = max(value_of(where, tasks, facts, index, r[: len(tasks)]) for r in mine)
         assert got == pytest.approx(best, rel=1e-9, abs=1e-9)
 
 

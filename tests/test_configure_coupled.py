@@ -22,7 +22,9 @@ from colocate.models.curves import rate_alone
 from colocate.models.interference import Knobs, slowdown
 from colocate.models.memory import memory_per_process
 from colocate.models.slo import slo_model
+from colocate.task_facts import task_facts
 from colocate.testing import instances, solve_by_enumeration
+from colocate.testing._plain_model import progress
 from tests.helpers import instance, profile
 from tests.test_configure import configurators, percentages, single, tabulated, value_of
 
@@ -45,7 +47,9 @@ class Outcome(NamedTuple):
     """What a choice of all knobs comes to."""
 
     gains: tuple[float, ...]
-    """Value of single tasks, then the rates of gang workers."""
+    """Value of single tasks, then the progress of gang workers."""
+    batches: tuple[int, ...]
+    """Of gang workers."""
     shares: tuple[int, ...]
     """Percentages of each tenant whose shares are counted."""
 
@@ -74,7 +78,7 @@ class Enumeration:
         for b in (x.batch for x in p.curve.batches):
             memory = memory_per_process(p, b)
             if isinstance(entry, Task):
-                allowed, least = b == entry.batch, 1
+                allowed, least = b in (entry.batches or (entry.batch,)), 1
                 memory = entry.memory_gib or memory
             else:
                 allowed, least = entry.batches is None or b in entry.batches, entry.min_share_pct
@@ -121,7 +125,9 @@ class Enumeration:
             )
             if slower is None:
                 return None
-            rates.append(x.rate / slower.mean)
+            entry = self.entries[i]
+            rate = x.rate / slower.mean
+            rates.append(progress(entry, x.batch, rate) if isinstance(entry, Task) else rate)
             if i < len(self.services):
                 s, low = self.services[i], x.rate_lo / slower.high
                 tau_hi = x.batch / low if low > 0 else math.inf
@@ -129,17 +135,20 @@ class Enumeration:
                 model = slo_model(where.slo_model)
                 if low <= 0 or not model.judge(x.batch, tau_hi, tau_hi, *asked).allowed:
                     return None
-        return self.summary(rates, [x.percent for x in choice])
+        return self.summary(rates, [x.percent for x in choice], [x.batch for x in choice])
 
-    def summary(self, rates: list[float], percents: list[int]) -> Outcome:
+    def summary(self, rates: list[float], percents: list[int], batches: list[int]) -> Outcome:
         n = len(self.services)
         mine = list(zip(self.tasks, self.index, rates[n:], percents[n:], strict=True))
         singles = [(t, i, r) for t, i, r, _ in mine if t.gang_size == 1]
         tasks, index, at = ([list(c) for c in zip(*singles, strict=True)]) or ([], [], [])
-        value = value_of(self.where, tasks, self.at.facts, index, tuple(at))
+        facts = task_facts(self.where, self.at.classes.tasks.representative)
+        value = value_of(self.where, tasks, facts, index, tuple(at))
         gangs = [r for t, _, r, _ in mine if t.gang_size > 1]
         shares = (sum(q for t, _, _, q in mine if t.tenant == name) for name in self.counted)
-        return Outcome((value, *gangs), tuple(shares))
+        trained = zip(self.tasks, batches[n:], strict=True)
+        of_gangs = tuple(b for t, b in trained if t.gang_size > 1)
+        return Outcome((value, *gangs), of_gangs, tuple(shares))
 
 
 @given(instances(slowdown_tables=True))
@@ -160,8 +169,10 @@ def compare(plain: Enumeration, mine: Any, found: Any, gpu: GpuClass) -> None:
     if truth is None:
         return
     chosen = [
-        plain.summary(rate, gpu.grid.share_pct[grid].tolist())
-        for rate, grid in zip(found.rate[mine].tolist(), found.grid[mine], strict=True)
+        plain.summary(rate, gpu.grid.share_pct[grid].tolist(), batch)
+        for rate, grid, batch in zip(
+            found.rate[mine].tolist(), found.grid[mine], found.batch[mine].tolist(), strict=True
+        )
     ]
     assert bool(truth) == bool(chosen)
     for setting in chosen:
@@ -180,8 +191,10 @@ def compare(plain: Enumeration, mine: Any, found: Any, gpu: GpuClass) -> None:
 
 
 def reaches(a: Outcome, b: Outcome) -> bool:
-    """Whether a gains no less than b."""
-    return all(x >= y - 1e-9 * max(1.0, abs(y)) for x, y in zip(a.gains, b.gains, strict=True))
+    """Whether a gains no less than b, with gangs at the same batches."""
+    return a.batches == b.batches and all(
+        x >= y - 1e-9 * max(1.0, abs(y)) for x, y in zip(a.gains, b.gains, strict=True)
+    )
 
 
 # -- by hand -----------------------------------------------------------------------------------

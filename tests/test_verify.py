@@ -373,7 +373,7 @@ def test_prices_of_things_that_do_not_exist():
     for fields in (
         {"services": [{"id": "resnet", "price": 1.0}]},
         {"tasks": [{"id": "bert", "price": 1.0}]},
-        {"levels": [{"task": "vgg", "rate": 1.0, "price": 1.0}]},
+        {"levels": [{"task": "vgg", "batch": 8, "rate": 1.0, "price": 1.0}]},
         {"quotas": [{"tenant": "text", "unit": "tasks", "side": "maximum", "price": 1.0}]},
     ):
         verdict = certified(bound=1e9, **fields)

@@ -45,7 +45,12 @@ def certificates(draw: st.DrawFn, instance: Instance) -> Certificate:
             "services": [{"id": name, "price": draw(price)} for name in services],
             "tasks": [{"id": name, "price": draw(price)} for name in tasks],
             "levels": [
-                {"task": t.id, "rate": draw(st.floats(0, 2000)), "price": draw(price)}
+                {
+                    "task": t.id,
+                    "batch": draw(st.sampled_from([*(t.batches or ()), t.batch])),
+                    "rate": draw(st.floats(0, 2000)),
+                    "price": draw(price),
+                }
                 for t in instance.iter_tasks()
                 if t.gang_size > 1
                 for _ in range(draw(st.integers(0, 3)))
@@ -141,22 +146,22 @@ def small_toy() -> dict[str, Any]:
         {"services": [{"id": "yolo", "price": 0.3}, {"id": "bert", "price": -0.4}]},
         {"services": [{"id": "bert", "price": 0.4}], "tasks": [{"id": "resnet", "price": -0.2}]},
         {"tasks": [{"id": "gpt", "price": 5.0}, {"id": "resnet", "price": 0.2}]},
-        {"levels": [{"task": "gpt", "rate": 150.0, "price": 0.3}]},
+        {"levels": [{"task": "gpt", "batch": 4, "rate": 150.0, "price": 0.3}]},
         {
             "levels": [
-                {"task": "gpt", "rate": 150.0, "price": 0.3},
-                {"task": "gpt", "rate": 300.0, "price": 0.1},
-                {"task": "resnet", "rate": 300.0, "price": 9.0},
+                {"task": "gpt", "batch": 4, "rate": 150.0, "price": 0.3},
+                {"task": "gpt", "batch": 4, "rate": 300.0, "price": 0.1},
+                {"task": "resnet", "batch": 64, "rate": 300.0, "price": 9.0},
             ]
         },
-        {"levels": [{"task": "gpt", "rate": 90.0, "price": -0.3}]},
+        {"levels": [{"task": "gpt", "batch": 4, "rate": 90.0, "price": -0.3}]},
         {
             "tasks": [{"id": "resnet", "price": 5.0}],
-            "levels": [{"task": "gpt", "rate": 450.0, "price": 0.3}],
+            "levels": [{"task": "gpt", "batch": 4, "rate": 450.0, "price": 0.3}],
         },
         {
             "tasks": [{"id": "resnet", "price": 5.0}],
-            "levels": [{"task": "gpt", "rate": 300.0, "price": 0.2}],
+            "levels": [{"task": "gpt", "batch": 4, "rate": 300.0, "price": 0.2}],
             "quotas": [{"tenant": "text", "unit": "tasks", "side": "maximum", "price": 0.1}],
         },
         *(
@@ -178,7 +183,7 @@ def test_each_kind_of_price(fields: dict[str, Any], named: dict[str, Any]):
 def test_a_worker_that_just_reaches_a_level_is_paid_its_price():
     """Alone on an a100 `gpt` makes exactly 400 samples/s."""
     instance = Instance.model_validate(small_toy())
-    level = {"task": "gpt", "rate": 400.0, "price": 2.0}
+    level = {"task": "gpt", "batch": 4, "rate": 400.0, "price": 2.0}
     at, above = (
         Certificate.model_validate({"bound": 0.0, "levels": [{**level, "rate": rate}]})
         for rate in (400.0, 400.1)
@@ -266,8 +271,8 @@ def test_each_rule(change: Callable[[dict[str, Any]], object], bert: float):
             "bound": 0.0,
             "services": [{"id": s.id, "price": prices[s.id]} for s in instance.services],
             "levels": [
-                {"task": "gpt", "rate": 100.0, "price": 0.3},
-                {"task": "gpt", "rate": 300.0, "price": 0.4},
+                {"task": "gpt", "batch": 4, "rate": 100.0, "price": 0.3},
+                {"task": "gpt", "batch": 4, "rate": 300.0, "price": 0.4},
             ],
             "quotas": [{"tenant": "text", "unit": "tasks", "side": "maximum", "price": 0.25}],
         }
@@ -289,7 +294,7 @@ def test_many_tasks_divide_a_gpu_among_themselves(together: int):
         {
             "bound": 0.0,
             "tasks": [{"id": "resnet", "price": 0.1}],
-            "levels": [{"task": "gpt", "rate": 100.0, "price": 0.2}],
+            "levels": [{"task": "gpt", "batch": 4, "rate": 100.0, "price": 0.2}],
         }
     )
     instance = Instance.model_validate(spec)

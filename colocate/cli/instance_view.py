@@ -197,7 +197,7 @@ def _tasks(console: Console, instance: Instance, total: int, most: int | None) -
             t.profile,
             f"{t.count:,}",
             str(t.gang_size),
-            str(t.batch),
+            "/".join(map(str, t.batches or (t.batch,))),
             f"{t.weight:g}",
             t.tenant,
             "-" if t.user_id is None else str(t.user_id),

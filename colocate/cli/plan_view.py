@@ -176,7 +176,7 @@ def _print_tasks(console: Console, rows: Sequence[facts.TaskRow], most: int | No
         table.add_row(
             cell(row.name),
             cell(placed),
-            cell("-" if row.batch is None else row.batch),
+            cell("-" if row.batch is None else row.batch.text(6)),
             cell("-" if row.share_pct is None else row.share_pct.text(3)),
             cell("-" if speed is None else facts.Range(100 * speed.low, 100 * speed.high).text(3)),
             *([_left_out(row)] if left_out else []),

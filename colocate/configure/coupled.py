@@ -305,7 +305,7 @@ class Coupled:
             else:
                 value += speeds.value.placed_value(facts_at(speeds.facts, task), rate)
             if speeds.share_counts[row[v]]:
-                tenant = int(speeds.classes.tasks.tenant[row[v]])
+                tenant = int(speeds.task_tenant[row[v]])
                 share = self.gpu.grid.share_pct[options[v].grid[at[v]]]
                 shares[tenant] = shares[tenant] + share if tenant in shares else share
         taken = np.zeros(at.shape[1], dtype=np.int64)

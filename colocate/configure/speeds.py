@@ -1,4 +1,7 @@
-"""What every co-tenant does alone on one kind of GPU, and how pairs slow each other down."""
+"""What every co-tenant does alone on one kind of GPU, and how pairs slow each other down.
+
+A task stands here in its variants, one for each batch; a number of a task is that of a variant.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.classes import Classes, GpuClass
+from colocate.configure.variants import variants_of
 from colocate.instance import Instance, Service, Task
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rates_alone
@@ -17,6 +21,7 @@ from colocate.models.memory import memory_per_process
 from colocate.models.slo import SloModel
 from colocate.models.slowdown_table import read_many
 from colocate.objectives.base import Objective, TaskFacts
+from colocate.task_facts import facts_at
 
 __all__ = ["ServiceSpeed", "Speeds", "TaskSpeed"]
 
@@ -40,9 +45,10 @@ class ServiceSpeed:
 
 @dataclass(frozen=True, slots=True)
 class TaskSpeed:
-    """One task class alone on one kind of GPU, over percentages."""
+    """One variant of a task class alone on one kind of GPU, over percentages."""
 
     rate: Floats
+    """Progress."""
     rate_lo: Floats
     memory_gib: float
     best_within: Ints
@@ -70,10 +76,9 @@ class Speeds:
         self.classes = classes
         by_share = [q for q in instance.rules.quotas if q.unit == "gpu_share"]
         self.share_floor = any(q.minimum is not None for q in by_share)
-        self.share_counts = np.isin(
-            classes.tasks.tenant, [classes.tenants.index(q.tenant) for q in by_share]
+        self.counted_tenants = np.array(
+            sorted(classes.tenants.index(q.tenant) for q in by_share), dtype=np.int64
         )
-        self.is_gang = np.array([t.gang_size > 1 for t in classes.tasks.representative], dtype=bool)
         service_rows: tuple[Service, ...] = classes.services.representative
         task_rows: tuple[Task, ...] = classes.tasks.representative
         workloads = sorted({s.profile for s in service_rows} | {t.profile for t in task_rows})
@@ -82,8 +87,20 @@ class Speeds:
             instance.interference, gpu.gpu_type, workloads, instance.confidence
         )
         self.services = [self._service(instance, s, index[s.profile]) for s in service_rows]
-        self.tasks = [self._task(instance, t, index[t.profile]) for t in task_rows]
-        self.facts = facts
+        self.variants = variants_of(task_rows)
+        self.tasks = [
+            self._task(instance, task_rows[t], b, e, index[task_rows[t].profile])
+            for t, b, e in zip(
+                self.variants.task.tolist(),
+                self.variants.batch.tolist(),
+                self.variants.efficiency.tolist(),
+                strict=True,
+            )
+        ]
+        self.facts = facts_at(facts, self.variants.task)
+        self.task_tenant = classes.tasks.tenant[self.variants.task]
+        self.share_counts = np.isin(self.task_tenant, self.counted_tenants)
+        self.is_gang = np.asarray(self.facts.gang_size) > 1
         size, budgets = gpu.grid.size, gpu.sm_count + 1
         none = TaskSpeed(
             np.zeros(size),
@@ -98,7 +115,7 @@ class Speeds:
         shape = (len(speeds), size)
         self.task_rate = np.array([t.rate for t in speeds]).reshape(shape)
         self.task_memory = np.array([t.memory_gib for t in speeds])
-        self.task_batch = np.array([t.batch for t in task_rows], dtype=np.int64)
+        self.task_batch = self.variants.batch
         self.best_within = np.array([t.best_within for t in speeds], dtype=np.int64).reshape(
             len(speeds), budgets
         )
@@ -129,14 +146,17 @@ class Speeds:
         rates = np.stack(rate)
         return ServiceSpeed(np.array(batches), rates, rates * kept, np.array(memory), pair_index)
 
-    def _task(self, instance: Instance, t: Task, pair_index: int) -> TaskSpeed | None:
+    def _task(
+        self, instance: Instance, t: Task, batch: int, efficiency: float, pair_index: int
+    ) -> TaskSpeed | None:
         profile = instance.profile(t.profile, self.gpu.gpu_type)
         if profile is None:
             return None
-        rate = rates_alone(profile, t.batch, 100.0 * self.gpu.grid.lo / self.gpu.sm_count)
-        per_process = t.memory_gib or memory_per_process(profile, t.batch)
-        if rate is None or per_process is None:
+        samples = rates_alone(profile, batch, 100.0 * self.gpu.grid.lo / self.gpu.sm_count)
+        per_process = t.memory_gib or memory_per_process(profile, batch)
+        if samples is None or per_process is None:
             return None
+        rate = samples * efficiency
         kept = max(0.0, 1.0 - relative_error(profile.rate_error, instance.confidence))
         faster = (
             rate > np.maximum.accumulate(np.concatenate(([0.0], rate[:-1])))
@@ -201,12 +221,15 @@ class Speeds:
     def slowdowns_at(
         self, members: Ints, n_services: int, batch: Ints, grid: Ints
     ) -> tuple[Floats, Floats]:
-        """Return mean slowdown and its bound for each workload of one set at its knobs."""
+        """Return mean slowdown and its bound for each workload of one set at its knobs.
+
+        `grid` is [workload], or [workload, choice] to look at several choices of shares at once.
+        """
         index = self.pair_index(members[None, :], n_services)[0].tolist()
         sure = 100.0 * self.gpu.grid.lo[grid] / self.gpu.sm_count
         most = 100.0 * self.gpu.grid.hi[grid] / self.gpu.sm_count
-        mean = np.ones(members.size)
-        high = np.ones(members.size)
+        mean = np.ones(grid.shape)
+        high = np.ones(grid.shape)
         for a, b in itertools.permutations(range(members.size), 2):
             known = self.pairs.tables.get((index[a], index[b]))
             if known is None:

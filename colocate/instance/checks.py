@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from colocate.errors import InstanceError
+from colocate.instance.batch_checks import check_service, check_tables, check_task
 from colocate.runs import MAX_ORDINAL, iter_runs
 
 if TYPE_CHECKING:
     from colocate.instance.fields import InstanceFields
-    from colocate.instance.parts import GpuPool, GpuRef, Service, Task
+    from colocate.instance.parts import GpuPool, GpuRef, Service
     from colocate.placement import PlacementGroup
     from colocate.profile import Profile
 
@@ -40,8 +41,8 @@ def check_instance(instance: InstanceFields) -> None:
     for i, s in enumerate(instance.services):
         _service(s, f"$.services[{i}]", profiled, pools)
     for i, t in enumerate(instance.tasks):
-        _task(t, f"$.tasks[{i}]", profiled)
-    _table_profiles(instance, profiled)
+        check_task(t, f"task {t.id!r}", f"$.tasks[{i}]", profiled)
+    check_tables(instance, profiled)
     _workers(instance)
     _rules(instance, pools)
 
@@ -140,68 +141,6 @@ def _tables(instance: InstanceFields) -> None:
         )
 
 
-def _profiles_of(
-    workload: str, role: str, owner: str, path: str, profiled: dict[str, list[Profile]]
-) -> list[Profile]:
-    found = profiled.get(workload, [])
-    if not found:
-        known = ", ".join(sorted(profiled)[:8]) or "none"
-        raise InstanceError(
-            f"{owner} refers to profile {workload!r}, which is not here (known: {known})",
-            path=path,
-            advice="add the profile, or correct the name.",
-        )
-    if found[0].role != role:
-        raise InstanceError(
-            f"{owner} needs a profile for {role}, but {workload!r} is one for {found[0].role}",
-            path=path,
-            advice="refer to a profile of the right role.",
-        )
-    return found
-
-
-def _batch_known(batch: int, found: list[Profile], owner: str, path: str) -> None:
-    known = sorted({b.batch for p in found for b in p.curve.batches})
-    if batch not in known:
-        shown = ", ".join(map(str, known[:12]))
-        raise InstanceError(
-            f"{owner}: batch {batch} is not in the profile (profiled: {shown})",
-            path=path,
-            advice="use a profiled batch, or measure this one.",
-        )
-
-
-def _memory_known(batch: int, p: Profile, owner: str, path: str) -> None:
-    if not p.memory or p.memory[-1].batch < batch:
-        largest = f"up to batch {p.memory[-1].batch}" if p.memory else "at no batch"
-        raise InstanceError(
-            f"{owner}: memory of {p.workload!r} on {p.gpu_type!r} at batch {batch} is unknown "
-            f"(known {largest})",
-            path=path,
-            advice="add a memory point at this batch or above; unknown memory is not zero.",
-        )
-
-
-def _check_service_profile(
-    s: Service, owner: str, path: str, profiled: dict[str, list[Profile]]
-) -> None:
-    found = _profiles_of(s.profile, "inference", owner, f"{path}.profile", profiled)
-    for k, b in enumerate(s.batches or ()):
-        _batch_known(b, found, owner, f"{path}.batches[{k}]")
-    for p in found:
-        curve = [b.batch for b in p.curve.batches if s.batches is None or b.batch in s.batches]
-        if curve:
-            _memory_known(max(curve), p, owner, f"{path}.profile")
-
-
-def _check_task_profile(t: Task, owner: str, path: str, profiled: dict[str, list[Profile]]) -> None:
-    found = _profiles_of(t.profile, "training", owner, f"{path}.profile", profiled)
-    _batch_known(t.batch, found, owner, f"{path}.batch")
-    for p in found:
-        if t.memory_gib is None and any(b.batch == t.batch for b in p.curve.batches):
-            _memory_known(t.batch, p, owner, f"{path}.memory_gib")
-
-
 def _service(
     s: Service, path: str, profiled: dict[str, list[Profile]], pools: dict[str, GpuPool]
 ) -> None:
@@ -218,13 +157,7 @@ def _service(
             path=f"{path}.missing_price",
             advice="state what a missing replica costs; 0 is allowed.",
         )
-    if s.batches is not None and len(set(s.batches)) != len(s.batches):
-        raise InstanceError(
-            f"{owner} lists a batch twice: {list(s.batches)[:12]}",
-            path=f"{path}.batches",
-            advice="list each batch once.",
-        )
-    _check_service_profile(s, owner, path, profiled)
+    check_service(s, owner, path, profiled)
     if s.pinned is not None:
         pinned = _check_refs(s.pinned, f"{path}.pinned", pools)
         if pinned != s.replicas:
@@ -233,39 +166,6 @@ def _service(
                 path=f"{path}.pinned",
                 advice="name one GPU for each replica.",
             )
-
-
-def _task(t: Task, path: str, profiled: dict[str, list[Profile]]) -> None:
-    _check_task_profile(t, f"task {t.id!r}", path, profiled)
-
-
-def _table_profiles(instance: InstanceFields, profiled: dict[str, list[Profile]]) -> None:
-    """Check each distinct (profile, batch) of the tables once, not each row."""
-    st, tt = instance.service_table, instance.task_table
-    if st is not None:
-        if st.required != (st.missing_price is None):
-            raise InstanceError(
-                f"service_table: required is {st.required} and missing_price is {st.missing_price}",
-                path="$.service_table.missing_price",
-                advice="give a price exactly when the services are not required.",
-            )
-        for i in _first_rows(st.profile):
-            service = st.row(i)
-            _check_service_profile(service, f"service {service.id!r}", "$.service_table", profiled)
-    if tt is not None:
-        for i in _first_rows(tt.profile, tt.batch):
-            task = tt.row(i)
-            _check_task_profile(task, f"task {task.id!r}", "$.task_table", profiled)
-
-
-def _first_rows(*columns: object) -> Iterable[int]:
-    lists = [c for c in columns if isinstance(c, tuple)]
-    if not lists:
-        return [0]
-    first: dict[tuple[object, ...], int] = {}
-    for i, key in enumerate(zip(*lists, strict=True)):
-        first.setdefault(key, i)
-    return sorted(first.values())
 
 
 def _workers(instance: InstanceFields) -> None:

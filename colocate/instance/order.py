@@ -6,22 +6,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from colocate.instance.fields import InstanceFields
-    from colocate.instance.parts import GpuPool, GpuRef, Rules, Service, ServiceTable
+    from colocate.instance.parts import (
+        GpuPool,
+        GpuRef,
+        Rules,
+        Service,
+        ServiceTable,
+        Task,
+        TaskTable,
+    )
     from colocate.placement import PlacementGroup
 
-    Batched = TypeVar("Batched", Service, ServiceTable)
+    Batched = TypeVar("Batched", Service, ServiceTable, Task, TaskTable)
 
 __all__ = ["canonical_order"]
 
 
 def canonical_order(instance: InstanceFields) -> dict[str, Any]:
     """Return the fields of a checked instance, each list in its canonical order."""
-    table = instance.service_table
+    table, task_table = instance.service_table, instance.task_table
     made: dict[str, Any] = {
         "gpu_pools": tuple(sorted(map(_pool, instance.gpu_pools), key=lambda p: p.id)),
         "services": tuple(sorted(map(_service, instance.services), key=lambda s: s.id)),
-        "tasks": tuple(sorted(instance.tasks, key=lambda t: t.id)),
+        "tasks": tuple(sorted(map(_batches, instance.tasks), key=lambda t: t.id)),
         "service_table": None if table is None else _batches(table),
+        "task_table": None if task_table is None else _batches(task_table),
         "profiles": tuple(sorted(instance.profiles, key=lambda p: (p.workload, p.gpu_type))),
         "rules": _rules(instance.rules),
         "constraints": tuple(

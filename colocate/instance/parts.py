@@ -130,7 +130,12 @@ class Task(Frozen):
     count: Count = 1
     """How many such tasks."""
     batch: Batch
-    """Batch size of one worker."""
+    """Batch size of one worker: the one that its progress is counted in and, without `batches`,
+    the one that it trains at."""
+    batches: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)] | None = None
+    """Batch sizes of one worker that a plan may choose from; needs `noise_scale`."""
+    noise_scale: NonNegative | None = None
+    """Gradient noise scale, in samples: how much a sample is worth at another batch size."""
     weight: Positive = 1.0
     """How much it counts in the objective."""
     gang_size: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -193,6 +198,8 @@ class TaskTable(Frozen):
     """Number of task entries."""
     profile: Names
     batch: Counts
+    batches: Annotated[tuple[Batch, ...], ListOf, Field(min_length=1, max_length=200)] | None = None
+    noise_scale: NonNegative | Annotated[tuple[NonNegative, ...], ListOf] | None = None
     count: Counts = 1
     weight: Numbers = 1.0
     gang_size: Annotated[int, Field(ge=1, le=10_000)] = 1
@@ -207,7 +214,7 @@ class TaskTable(Frozen):
 
 
 VARYING_SERVICE = ("profile", "rate_rps", "slo_ms", "replicas", "tenant")
-VARYING_TASK = ("profile", "batch", "count", "weight", "memory_gib", "tenant")
+VARYING_TASK = ("profile", "batch", "noise_scale", "count", "weight", "memory_gib", "tenant")
 
 
 def _row(table: ServiceTable | TaskTable, i: int, varying: tuple[str, ...]) -> dict[str, Any]:

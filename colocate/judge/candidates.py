@@ -89,14 +89,15 @@ class Candidates:
         self.steps = [found for found in steps if found]
         self.tasks: list[TaskClass] = []
         self.alone: list[Floats] = []
+        """Progress of each task alone, by percentage."""
         memory: list[float] = []
         for t in tasks:
-            alone = speeds.alone(t.workload, kind.gpu_type, t.batch, grid)
+            samples = speeds.alone(t.workload, kind.gpu_type, t.batch, grid)
             each = t.memory_gib or speeds.memory(t.workload, kind.gpu_type, t.batch)
-            if alone is None or each is None or not (alone > 0).any():
+            if samples is None or each is None or not (samples > 0).any():
                 continue
             self.tasks.append(t)
-            self.alone.append(alone)
+            self.alone.append(samples * t.efficiency)
             memory.append(each * t.processes)
         self.task_memory = np.array(memory, dtype=np.float64)
         most = np.array(grid.most, dtype=np.int64)
@@ -157,19 +158,24 @@ class Candidates:
         ]
         memory = self.service_memory.min(axis=1, initial=np.inf)
         copies = [c.copies for c in self.services]
-        return self._sets(size, copies, self.friends.get((False, False)), memory, least, 0)
+        kin = list(range(len(copies)))
+        return self._sets(size, copies, kin, self.friends.get((False, False)), memory, least, 0)
 
     def task_sets(self, size: int) -> Ints:
         """Return the sets of tasks that may share a GPU, a row each."""
         friends = self.friends.get((True, True))
         copies = [c.copies for c in self.tasks]
+        # The batches of a task are candidates of their own, of the same copies.
+        of_kin: dict[int, int] = {}
+        kin = [i if t.kin < 0 else of_kin.setdefault(t.kin, i) for i, t in enumerate(self.tasks)]
         least = self.task_least.tolist()
-        return self._sets(size, copies, friends, self.task_memory, least, self.n_services)
+        return self._sets(size, copies, kin, friends, self.task_memory, least, self.n_services)
 
     def _sets(
         self,
         size: int,
         copies: list[int],
+        kin: list[int],
         friends: Bools | None,
         memory: Floats,
         least: list[int],
@@ -192,7 +198,7 @@ class Candidates:
                     gib + weights[i] <= self.room
                     and sms + least[i] <= self.kind.grid.sm_count
                     and n + clients[i] <= self.kind.max_clients
-                    and row.count(i) < copies[i]
+                    and sum(kin[j] == kin[i] for j in row) < copies[i]
                     and (not row or (meets is not None and all(meets[i][j] for j in row)))
                 ):
                     yield from grow((*row, i), gib + weights[i], sms + least[i], n + clients[i])

@@ -16,6 +16,7 @@ import numpy as np
 from colocate.entries import Entries, service_entries, task_entries
 from colocate.instance import Instance, Service, Task
 from colocate.judge.findings import Findings
+from colocate.models.efficiency import efficiency_at
 from colocate.objectives._gangs import reference_rate
 from colocate.objectives.base import Objective, TaskFacts
 from colocate.plan import Certificate
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 Levels = tuple[tuple[float, float], ...]
-"""(rate, price) of one gang task, by rate."""
+"""(progress, price) of one gang task at one batch, by progress."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Prices:
 
     services: dict[str, float] = field(default_factory=dict)
     tasks: dict[str, float] = field(default_factory=dict)
-    levels: dict[str, Levels] = field(default_factory=dict)
+    levels: dict[str, tuple[tuple[int, Levels], ...]] = field(default_factory=dict)
+    """By task, then by batch."""
     quotas: dict[tuple[str, str], float] = field(default_factory=dict)
     """Price of the upper side less price of the lower side, by tenant and unit."""
     quota_worth: float = 0.0
@@ -57,9 +59,10 @@ class Prices:
         ):
             entries: Entries[Service] | Entries[Task] = services if what == "service" else tasks
             _unknown(what, [name for name in ids if entries.find(name) is None], findings)
-        levels: dict[str, list[tuple[float, float]]] = {}
+        levels: dict[str, dict[int, list[tuple[float, float]]]] = {}
         for level in certificate.levels:
-            levels.setdefault(level.task, []).append((level.rate, level.price))
+            of_task = levels.setdefault(level.task, {})
+            of_task.setdefault(level.batch, []).append((level.rate, level.price))
         stated = {(q.tenant, q.unit): q for q in instance.rules.quotas}
         quota_names = [q.tenant for q in certificate.quotas if (q.tenant, q.unit) not in stated]
         _unknown("quota of tenant", quota_names, findings)
@@ -82,7 +85,10 @@ class Prices:
         return cls(
             services={p.id: p.price for p in certificate.services},
             tasks={p.id: max(0.0, p.price) for p in certificate.tasks},
-            levels={name: _rising(found) for name, found in levels.items()},
+            levels={
+                name: tuple((batch, _rising(found)) for batch, found in sorted(by_batch.items()))
+                for name, by_batch in levels.items()
+            },
             quotas=quotas,
             quota_worth=worth,
         )
@@ -158,10 +164,16 @@ class ServiceClass:
 
 @dataclass(frozen=True)
 class TaskClass:
-    """Tasks that cannot be told apart on a GPU."""
+    """Tasks that cannot be told apart on a GPU, at one of the batches that they may train at."""
 
     workload: str
     batch: int
+    own_batch: int
+    """The batch that progress is counted in."""
+    efficiency: float
+    """Progress for each sample."""
+    kin: int
+    """The same for all batches of the same tasks; -1 where there is no choice."""
     weight: float
     gang_size: int
     memory_gib: float | None
@@ -183,12 +195,12 @@ class TaskClass:
 
     def without_price(self) -> TaskClass:
         """Return what it shares with all that differ from it in the price alone."""
-        return replace(self, task_price=0.0, copies=0)
+        return replace(self, task_price=0.0, copies=0, kin=-1)
 
     @property
     def facts(self) -> TaskFacts:
         """What the objective may know."""
-        return TaskFacts(self.weight, self.gang_size, self.batch, self.reference_rate)
+        return TaskFacts(self.weight, self.gang_size, self.own_batch, self.reference_rate)
 
 
 Class = TypeVar("Class", ServiceClass, TaskClass)
@@ -239,7 +251,8 @@ _SERVICE_COLUMNS = (
 )
 _TASK_COLUMNS = (
     *("count", "tenant"),
-    *("profile", "batch", "weight", "gang_size", "memory_gib", "processes", "user_id"),
+    *("profile", "batch", "batches", "noise_scale", "weight", "gang_size", "memory_gib"),
+    *("processes", "user_id"),
 )
 
 
@@ -287,14 +300,18 @@ def task_classes(
     references: dict[tuple[str, int], float] = {}
     classes: dict[TaskClass, int] = {}
     constant: float = 0.0
-    for (*row, owner, rules, own, levels, share_price, quota_price), n in counts.items():
-        workload, batch, weight, gang_size, memory, processes, user = row
+    for kin, (key, n) in enumerate(counts.items()):
+        *row, owner, rules, own, levels, share_price, quota_price = key
+        workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row
         if (workload, batch) not in references:
             references[workload, batch] = reference_rate(instance, workload, batch)
         single = gang_size == 1
         found = TaskClass(
             workload=workload,
             batch=batch,
+            own_batch=batch,
+            efficiency=1.0,
+            kin=-1 if batches is None else kin,
             weight=weight,
             gang_size=gang_size,
             memory_gib=memory,
@@ -305,16 +322,32 @@ def task_classes(
             share_price=share_price,
             task_price=quota_price + own if single else 0.0,
             gang_price=0.0,
-            levels=() if single else levels,
+            levels=(),
             reference_rate=references[workload, batch],
         )
-        omega = 0.0 if single else _price_of_gang(objective, found, quota_price)
-        found = replace(found, gang_price=0.0 if single else omega + quota_price)
+        variants = [
+            replace(
+                found,
+                batch=m,
+                efficiency=_efficiency(m, batch, gang_size, noise_scale),
+                levels=() if single else dict(levels).get(m, ()),
+            )
+            for m in ((batch,) if batches is None else batches)
+        ]
+        omega = 0.0 if single else max(_price_of_gang(objective, v, quota_price) for v in variants)
         constant += n * omega
-        classes[found] = classes.get(found, 0) + n
+        for variant in variants:
+            priced = replace(variant, gang_price=0.0 if single else omega + quota_price)
+            classes[priced] = classes.get(priced, 0) + n
         constant += n * (own if single else 0.0)
         constant += float(sign * n * objective.unplaced_worth(found.facts))
     return classes, constant
+
+
+def _efficiency(batch: int, own_batch: int, gang_size: int, noise_scale: float | None) -> float:
+    if noise_scale is None:
+        return 1.0
+    return efficiency_at(gang_size * batch, gang_size * own_batch, noise_scale)
 
 
 def _price_of_gang(objective: Objective, gang: TaskClass, quota_price: float) -> float:

@@ -29,7 +29,7 @@ from colocate.judge.classes import ServiceClass, TaskClass
 from colocate.judge.coupled import CoupledSets
 from colocate.judge.speeds import ROUNDING, Speeds
 from colocate.judge.worth import worth_of_task
-from colocate.objectives.base import Objective
+from colocate.objectives.base import Objective, used_gpu_worth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +134,7 @@ class Pricer:
         left = table.kind.grid.sm_count - sets.taken_by_services()
         least = table.task_least[sets.tasks].sum(axis=1)
         sets, left = sets.only(left >= least), left[left >= least]
-        base = table.service_worth[sets.services].sum(axis=1)
+        base = table.service_worth[sets.services].sum(axis=1) + used_gpu_worth(self.objective)
         if n_tasks == 0 or sets.services.shape[0] == 0:
             return sets, base
         values = [self._task_values(sets, j) for j in range(n_tasks)]

@@ -20,7 +20,7 @@ import numpy as np
 from colocate.judge.candidates import Candidates
 from colocate.judge.speeds import ROUNDING, Speeds
 from colocate.judge.worth import worth_of_task
-from colocate.objectives.base import Objective
+from colocate.objectives.base import Objective, used_gpu_worth
 from colocate.profile import SlowdownTable
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class CoupledSets:
             taken = taken + spread(p.most.astype(np.float64), i)
             memory = memory + spread(p.memory_gib, i)
         allowed = (taken <= self.grid.sm_count) & (memory <= self.table.room)
-        value: Floats = np.zeros((1,) * width)
+        value: Floats = np.full((1,) * width, used_gpu_worth(self.objective))
         for v, p in enumerate(points):
             is_task = members[v] >= self.table.n_services
             slower: Floats = np.ones((1,) * width)

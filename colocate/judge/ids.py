@@ -111,6 +111,7 @@ def check_ids(
     _replicas(plan, services, findings)
     _workers(plan, tasks, findings)
     _gang_on_one_gpu(plan, tasks, findings)
+    _one_batch_for_a_gang(plan, tasks, findings)
     _pinned(instance, plan, findings)
 
 
@@ -302,6 +303,34 @@ def _gang_on_one_gpu(plan: Plan, tasks: Entries[Task], findings: Findings) -> No
                     f"holds two workers of task {int(same[0])} of {task_id}; "
                     "the workers of a gang need different GPUs",
                 )
+
+
+def _one_batch_for_a_gang(plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
+    """Find gangs whose workers train at different batches. Broken groups are not expanded."""
+    choices, gang_sizes = tasks.values("batches"), tasks.integers("gang_size")
+    if not findings.clean or all(choice is None for choice in choices):
+        return
+    trained: dict[int, list[tuple[str, int]]] = {}
+    for group in plan.placements:
+        for t in group.tasks:
+            position = tasks.find(t.task)
+            assert position is not None
+            if choices[position] is not None and gang_sizes[position] > 1:
+                trained.setdefault(position, []).append((t.workers, t.batch))
+    for position, runs in trained.items():
+        k = int(gang_sizes[position])
+        workers = np.concatenate([ids_of(text) for text, _ in runs])
+        batch = np.concatenate([np.full(ids_of(text).size, b) for text, b in runs])
+        of_gang = batch[np.argsort(workers)].reshape(-1, k)
+        torn = (of_gang != of_gang[:, :1]).any(axis=1)
+        if torn.any():
+            at = int(torn.argmax())
+            batches = " and ".join(map(str, np.unique(of_gang[at])))
+            message = (
+                f"task {int(np.sort(workers)[at * k]) // k} has workers at batches {batches}; "
+                "the workers of a gang train at one batch"
+            )
+            findings.add("gang", tasks.name(position), message)
 
 
 def _pinned(instance: Instance, plan: Plan, findings: Findings) -> None:

@@ -15,6 +15,7 @@ from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.judge.findings import Findings
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
+from colocate.models.efficiency import efficiency_of_task
 from colocate.models.interference import EVIDENCE_ORDER, Knobs, Slowdown, slowdown
 from colocate.models.memory import memory_per_process
 from colocate.models.slo import slo_model
@@ -302,8 +303,10 @@ class PlacementJudge:
         where: str,
     ) -> None:
         name = _name(placed)
-        if placed.batch != task.batch:
-            message = f"{name}: batch {placed.batch}, but the task trains at {task.batch}"
+        allowed = (task.batch,) if task.batches is None else task.batches
+        if placed.batch not in allowed:
+            few = " or ".join(map(str, allowed[:12]))
+            message = f"{name}: batch {placed.batch}, but the task trains at {few}"
             self.findings.add("knobs", where, message)
         found = self._speed(pool, task, placed, others, where)
         if found is None:
@@ -325,7 +328,9 @@ class PlacementJudge:
             TaskPrediction.model_construct(
                 rate=speed.rate,
                 rate_lo=speed.rate_lo,
-                normalised_rate=speed.rate / self.references[key],
+                normalised_rate=speed.rate
+                * efficiency_of_task(task, placed.batch)
+                / self.references[key],
                 memory_gib=memory * task.processes,
                 evidence=speed.evidence,
             ),

@@ -8,7 +8,9 @@ the gradient noise scale g, in samples, and the reference batch m0 that progress
 1 at m = m0, below 1 above it. IADeep's measure of a co-location divides by e; its released code
 multiplies. With g = 0 only steps count, with a large g every sample does.
 
-There are two faces: `efficiencies` over arrays, and `efficiency_at` in plain arithmetic.
+There are two faces: `efficiencies` over arrays, and `efficiency_at` in plain arithmetic. The batch
+is what all workers of a gang take together, gang size times batch of a worker; `efficiency_of_task`
+does that.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["best_batch", "efficiencies", "efficiency_at"]
+    from colocate.instance import Task
+
+__all__ = ["best_batch", "efficiencies", "efficiency_at", "efficiency_of_task"]
 
 
 def efficiencies(
@@ -43,6 +47,14 @@ def efficiency_at(batch: float, reference_batch: float, noise_scale: float) -> f
     """Return progress per sample at one batch, relative to the reference batch."""
     _check(batch, reference_batch, noise_scale)
     return (noise_scale + reference_batch) / (noise_scale + batch)
+
+
+def efficiency_of_task(task: Task, batch: int) -> float:
+    """Return progress per sample of a task whose workers each train at this batch."""
+    if task.noise_scale is None:
+        return 1.0
+    workers = task.gang_size
+    return efficiency_at(workers * batch, workers * task.batch, task.noise_scale)
 
 
 def best_batch(

@@ -12,6 +12,7 @@ from colocate.entries import Entries
 from colocate.errors import PlanError
 from colocate.instance import Instance, Task
 from colocate.models.curves import rate_alone
+from colocate.models.efficiency import efficiency_of_task
 from colocate.plan import Plan
 from colocate.runs import count_ids, ids_of
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["PlacedTasks", "missing_cost", "placed_tasks", "reference_rate", "reference_rates"]
+__all__ = [
+    "PlacedTasks",
+    "left_out",
+    "missing_cost",
+    "placed_tasks",
+    "reference_rate",
+    "reference_rates",
+]
 
 
 class PlacedTasks(NamedTuple):
@@ -28,7 +36,7 @@ class PlacedTasks(NamedTuple):
     entry: NDArray[np.int64]
     """Position of the task entry."""
     rate: NDArray[np.float64]
-    """Predicted rate of the slowest worker."""
+    """Predicted progress of the slowest worker, in samples of the task's own batch per second."""
     number: NDArray[np.int64]
     """How many tasks the row stands for."""
 
@@ -43,7 +51,7 @@ def placed_tasks(instance: Instance, plan: Plan, entries: Entries[Task]) -> Plac
     """
     import numpy as np
 
-    gang_sizes = entries.integers("gang_size")
+    gang_sizes, noise_scales = entries.integers("gang_size"), entries.values("noise_scale")
     single: list[tuple[int, float, int]] = []
     gangs: dict[int, list[tuple[str, float]]] = {}
     for group in plan.placements:
@@ -57,6 +65,8 @@ def placed_tasks(instance: Instance, plan: Plan, entries: Entries[Task]) -> Plac
                     advice=f"check the plan against instance {instance.name!r} with verify.",
                 )
             rate = placed.predicted.rate
+            if noise_scales[position] is not None:
+                rate *= efficiency_of_task(entries.get(position), placed.batch)
             if gang_sizes[position] == 1:
                 single.append((position, rate, count_ids(placed.workers)))
             else:
@@ -113,6 +123,15 @@ def reference_rates(
     rates = np.array([known[workloads[i], batches[i]] for i in distinct.tolist()])
     found: NDArray[np.float64] = rates[inverse] if distinct.size else np.zeros(0)
     return found
+
+
+def left_out(entries: Entries[Task], placed: PlacedTasks) -> NDArray[np.int64]:
+    """Return how many tasks of each entry are not placed."""
+    import numpy as np
+
+    held = np.bincount(placed.entry, weights=placed.number, minlength=len(entries))
+    missing: NDArray[np.int64] = entries.integers("count") - np.rint(held).astype(np.int64)
+    return missing
 
 
 def missing_cost(instance: Instance, plan: Plan) -> float:

@@ -4,6 +4,7 @@ Solvers maximise. An objective tells them what a placed task is worth at a worke
 leaving it out, in a form that adds up over tasks:
 
     maximised value = sum over placed tasks of placed_value(rate)
+                    + number of GPUs that hold anything * used_gpu_worth
     objective       = sign * maximised value + what the plan is worth with no task placed
 
 where sign is 1 for `max` and -1 for `min`. The prices of missing replicas enter by the same road in
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Objective", "TaskFacts", "objective"]
+__all__ = ["Objective", "TaskFacts", "objective", "used_gpu_worth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,11 @@ class TaskFacts:
 
 
 class Objective(Protocol):
-    """Worth of a plan."""
+    """Worth of a plan.
+
+    An objective may also have a number `used_gpu_worth`, at most 0: what a GPU that holds anything
+    is worth (maximised form). It is 0 where an objective says nothing.
+    """
 
     name: ClassVar[str]
     sense: ClassVar[Literal["max", "min"]]
@@ -59,6 +64,11 @@ class Objective(Protocol):
     def score(self, instance: Instance, plan: Plan) -> float:
         """Return the objective of a plan from its predicted rates, without any compiled form."""
         ...
+
+
+def used_gpu_worth(objective: Objective) -> float:
+    """Return what a GPU that holds anything is worth, in maximised form."""
+    return float(getattr(objective, "used_gpu_worth", 0.0))
 
 
 def objective(spec: Component) -> Objective:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from colocate.entries import task_entries
 from colocate.instance import Instance
-from colocate.objectives._gangs import missing_cost, placed_tasks
+from colocate.objectives._gangs import left_out, missing_cost, placed_tasks
 from colocate.objectives.base import TaskFacts
 from colocate.plan import Plan
 from colocate.schema import Frozen
@@ -50,15 +50,10 @@ class IterationTime:
 
     def score(self, instance: Instance, plan: Plan) -> float:
         """Return the plan's iteration time with all charges."""
-        import numpy as np
-
         entries = task_entries(instance)
         placed = placed_tasks(instance, plan, entries)
         weight = entries.floats("weight")
         batch = entries.integers("batch")[placed.entry]
         seconds = weight[placed.entry] * batch / placed.rate * placed.number
-        left_out = entries.integers("count") - np.bincount(
-            placed.entry, weights=placed.number, minlength=len(entries)
-        )
-        charged = float((weight * left_out).sum()) * self.unplaced_s
+        charged = float((weight * left_out(entries, placed)).sum()) * self.unplaced_s
         return float(seconds.sum()) + charged + missing_cost(instance, plan)

@@ -270,10 +270,10 @@ class TaskRow:
     placed: int | None = None
     """Whole tasks; None when the gang size is not at hand."""
     gang_size: int | None = None
-    batch: int | None = None
+    batch: Range | None = None
     share_pct: Range | None = None
     normalised: Range | None = None
-    """Rate over that of the task alone on a whole GPU, per worker."""
+    """Progress over that of the task alone on a whole GPU, per worker."""
     grade: Grade = "measured"
     left_out: list[LeftOut] = field(default_factory=list)
 
@@ -290,7 +290,7 @@ def task_rows(plan: Plan, instance: Instance | None = None) -> tuple[TaskRow, ..
         for t in group.tasks:
             row = rows.setdefault(t.task, TaskRow(t.task))
             row.workers += group.count
-            row.batch = t.batch
+            row.batch = _widen(row.batch, t.batch)
             row.share_pct = _widen(row.share_pct, t.share_pct)
             if t.predicted is None:
                 row.grade = "unknown"

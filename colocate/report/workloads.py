@@ -197,7 +197,7 @@ def tasks_section(rows: Sequence[TaskRow]) -> Markup | None:
             element("td", "–" if r.gang_size is None else f"{r.gang_size}", class_="n")
             if gangs
             else None,
-            element("td", "–" if r.batch is None else f"{r.batch}", class_="n"),
+            element("td", _range(r.batch, 6), class_="n"),
             element("td", _range(r.share_pct, 3), class_="n"),
             element("td", _speed(r), class_="slack"),
             element("td", _left_out(r.left_out)) if left_out else None,

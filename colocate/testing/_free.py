@@ -90,6 +90,9 @@ def draw_entries(
                 gangs=chance(rng, 80 if "gang" in tight else 10),
             )
         )
+        if chance(rng, 20):
+            tasks[-1]["batches"] = list(pick(rng, (8, 32), (8, 32), (8, 16, 32), (16,)))
+            tasks[-1]["noise_scale"] = pick(rng, 100.0, 0.0, 20.0, 1000.0)
         workers -= tasks[-1]["count"] * tasks[-1]["gang_size"]
         if chance(rng, 10):
             break
@@ -105,11 +108,13 @@ def draw_profiles(
     everywhere: bool,
 ) -> list[Spec]:
     """Draw a profile for each workload on each GPU type; one in a while is missing."""
-    batch_of = {e["profile"]: e.get("batch") for e in entries}
+    trained: dict[str, set[int]] = {e["profile"]: set() for e in entries}
+    for e in entries:
+        trained[e["profile"]] |= {e["batch"], *e.get("batches", ())} if "batch" in e else set()
     found = []
-    for workload, batch in sorted(batch_of.items()):
-        role = "inference" if batch is None else "training"
-        batches = pick(rng, *BATCHES) if batch is None else (batch,)
+    for workload, asked in sorted(trained.items()):
+        role = "training" if asked else "inference"
+        batches = tuple(sorted(asked)) or pick(rng, *BATCHES)
         kept = list(types)
         if len(types) > 1 and chance(rng, 20):
             kept.remove(pick(rng, *types))

@@ -14,9 +14,11 @@ from colocate.testing._company import settings_together
 from colocate.testing._plain_model import (
     Setting,
     Workload,
+    at_least,
     at_most,
     is_coupled,
     may_share,
+    progress,
     reference_rate,
     settings_of,
     workloads_of,
@@ -25,7 +27,7 @@ from colocate.testing._plain_model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Item", "OneGpu", "Outcome", "Shares", "Steps", "Worth"]
+__all__ = ["Item", "OneGpu", "Outcome", "Pace", "Shares", "Steps", "Worth"]
 
 
 class Steps:
@@ -55,6 +57,17 @@ class Item(NamedTuple):
     is_gang: bool
 
 
+class Pace(NamedTuple):
+    """How a worker of a gang trains."""
+
+    batch: int
+    progress: float
+
+    def is_as_good_as(self, other: Pace) -> bool:
+        """Return whether it can stand for the other: a gang trains at one batch."""
+        return self.batch == other.batch and self.progress >= other.progress
+
+
 class Shares(NamedTuple):
     """Least and largest sum of whole percentages of one tenant's workers."""
 
@@ -67,11 +80,19 @@ class Outcome(NamedTuple):
 
     value: float
     """Worth of the replicas and of the tasks without a gang."""
-    gang_rates: tuple[float, ...]
-    """Rate of each gang worker on the GPU, in the order of the items."""
+    gang_paces: tuple[Pace, ...]
+    """Of each gang worker on the GPU, in the order of the items."""
     shares: tuple[Shares, ...]
     """One for each tenant with a quota of shares."""
     settings: tuple[Setting, ...]
+
+
+_PARAMETERS: dict[str, set[str]] = {
+    "throughput": set(),
+    "iteration_time": {"unplaced_s"},
+    "degradation": {"unplaced"},
+    "active_gpus": {"unserved_gpus", "least_rate"},
+}
 
 
 class Worth:
@@ -79,25 +100,48 @@ class Worth:
 
     def __init__(self, instance: Instance) -> None:
         spec = instance.objective
-        wanted = {"throughput": set(), "iteration_time": {"unplaced_s"}}.get(spec.name)
+        wanted = _PARAMETERS.get(spec.name)
         if wanted is None or set(spec.params) != wanted:
             raise UnsupportedError(
                 f"the oracle knows no objective {spec.name!r} with parameters {spec.params}",
                 path="$.objective",
                 advice="compare this instance with verify alone.",
             )
-        unplaced_s = spec.params.get("unplaced_s")
-        self.unplaced_s = float(unplaced_s) if isinstance(unplaced_s, int | float) else None
+        self.name = spec.name
+        self.params = {k: float(v) for k, v in spec.params.items() if isinstance(v, int | float)}
         self.reference = {t.id: reference_rate(instance, t) for t in instance.iter_tasks()}
 
     def of_task(self, task: Task, slowest: float) -> float:
-        """Return what a placed task is worth against leaving it out."""
-        if self.unplaced_s is not None:
-            return task.weight * (self.unplaced_s - task.batch / slowest)
-        return task.weight * task.gang_size * self.normalised(task, slowest)
+        """Return what a placed task is worth at a progress against leaving it out."""
+        if self.name == "throughput":
+            return self.of_placed(task, slowest)
+        return self.of_unplaced(task) - self.of_placed(task, slowest)
+
+    def of_placed(self, task: Task, slowest: float) -> float:
+        """Return what a placed task adds to the objective, in its own sense."""
+        if self.name == "throughput":
+            return task.weight * task.gang_size * self.normalised(task, slowest)
+        if self.name == "iteration_time":
+            return task.weight * task.batch / slowest
+        if self.name == "degradation":
+            return task.weight / self.normalised(task, slowest)
+        served = at_least(self.normalised(task, slowest), self.params["least_rate"])
+        return 0.0 if served else self.of_unplaced(task)
+
+    def of_unplaced(self, task: Task) -> float:
+        """Return what a task that is left out adds to the objective, in its own sense."""
+        if self.name == "throughput":
+            return 0.0
+        charge = {"iteration_time": "unplaced_s", "degradation": "unplaced"}
+        return task.weight * self.params[charge.get(self.name, "unserved_gpus")]
+
+    @property
+    def of_used_gpu(self) -> float:
+        """What a GPU that holds anything adds to the objective, in its own sense."""
+        return 1.0 if self.name == "active_gpus" else 0.0
 
     def normalised(self, task: Task, rate: float) -> float:
-        """Return a rate over that of the task alone on a whole GPU of its fastest type."""
+        """Return progress over that of the task alone on a whole GPU of its fastest type."""
         return rate / self.reference[task.id]
 
 
@@ -195,15 +239,24 @@ class OneGpu:
     def _undominated(
         self, pool: GpuPool, workload: Workload, neighbours: Sequence[Workload]
     ) -> list[Setting]:
-        is_task = workload.kind == "task"
-        counted = is_task and workload.entry.tenant in self.share_tenants
+        task = workload.entry if isinstance(workload.entry, Task) else None
+        counted = task is not None and task.tenant in self.share_tenants
+        # A gang can use a worker only at the batch of the others.
+        several = task is not None and task.gang_size > 1
+
+        def beats(old: Setting, new: Setting) -> bool:
+            if task is None:
+                return True
+            better = progress(task, old.batch, old.rate) >= progress(task, new.batch, new.rate)
+            return better and (old.batch == new.batch or not several)
+
         kept: list[Setting] = []
         for new in settings_of(self.instance, pool, workload, neighbours):
             self.steps.take()
             if counted or not any(
                 old.knob.taken <= new.knob.taken
                 and old.memory_gib <= new.memory_gib
-                and (old.rate >= new.rate or not is_task)
+                and beats(old, new)
                 for old in kept
             ):
                 kept.append(new)
@@ -230,8 +283,8 @@ class OneGpu:
         return at_most(sum(s.memory_gib for s in settings), pool.memory_gib - pool.reserve_gib)
 
     def _outcome(self, held: Sequence[Item], settings: tuple[Setting, ...]) -> Outcome:
-        value = 0.0
-        gang_rates = []
+        value = -self.worth.of_used_gpu
+        gang_paces = []
         least = dict.fromkeys(self.share_tenants, 0)
         largest = dict.fromkeys(self.share_tenants, 0)
         for item, setting in zip(held, settings, strict=True):
@@ -239,15 +292,16 @@ class OneGpu:
             if isinstance(entry, Service):
                 value += entry.missing_price or 0.0
                 continue
+            made = progress(entry, setting.batch, setting.rate)
             if item.is_gang:
-                gang_rates.append(setting.rate)
+                gang_paces.append(Pace(setting.batch, made))
             else:
-                value += self.worth.of_task(entry, setting.rate)
+                value += self.worth.of_task(entry, made)
             if entry.tenant in least:
                 least[entry.tenant] += setting.knob.first
                 largest[entry.tenant] += setting.knob.last
         shares = tuple(Shares(least[t], largest[t]) for t in self.share_tenants)
-        return Outcome(value, tuple(gang_rates), shares, settings)
+        return Outcome(value, tuple(gang_paces), shares, settings)
 
 
 def _items(instance: Instance, steps: Steps) -> Iterator[Item]:
@@ -270,7 +324,7 @@ def _keep(found: list[Outcome], new: Outcome) -> None:
         return (
             a.shares == b.shares
             and a.value >= b.value
-            and all(x >= y for x, y in zip(a.gang_rates, b.gang_rates, strict=True))
+            and all(x.is_as_good_as(y) for x, y in zip(a.gang_paces, b.gang_paces, strict=True))
         )
 
     if not any(beats(old, new) for old in found):

@@ -72,6 +72,12 @@ def draw_objective(rng: Random) -> Spec:
     """Draw one of the built-in objectives."""
     if chance(rng, 40):
         params = {"unplaced_s": pick(rng, 10.0, 4.0, 1.5)}
+        # Drawn from what is drawn anyway, so that all other draws stay as they are.
+        if params["unplaced_s"] == 4.0:
+            return {"name": "degradation", "params": {"unplaced": 4.0}}
+        if params["unplaced_s"] == 1.5 and chance(rng, 50):
+            least = pick(rng, 0.5, 0.0, 0.25, 0.8)
+            return {"name": "active_gpus", "params": {"unserved_gpus": 1.5, "least_rate": least}}
         return {"name": "iteration_time", "params": params}
     return {"name": "throughput"}
 

@@ -33,6 +33,7 @@ __all__ = [
     "may_share",
     "memory_of",
     "pair_of",
+    "progress",
     "rate_alone",
     "reference_rate",
     "settings_of",
@@ -113,6 +114,14 @@ def reference_rate(instance: Instance, task: Task) -> float:
         rate_alone(p, task.batch, 100.0) for p in instance.profiles if p.workload == task.profile
     ]
     return max((rate for rate in known if rate is not None), default=0.0)
+
+
+def progress(task: Task, batch: int, rate: float) -> float:
+    """Return a rate at a batch in samples of the task's own batch, by their worth."""
+    if task.noise_scale is None:
+        return rate
+    own, here = task.gang_size * task.batch, task.gang_size * batch
+    return rate * (task.noise_scale + own) / (task.noise_scale + here)
 
 
 def _error(bounds: Sequence[ErrorBound], confidence: float) -> float:
@@ -291,7 +300,7 @@ def choices_of(instance: Instance, pool: GpuPool, workload: Workload) -> Iterato
 def _batches(entry: Service | Task, profile: Profile) -> list[int]:
     known = [b.batch for b in profile.curve.batches]
     if isinstance(entry, Task):
-        return [b for b in known if b == entry.batch]
+        return [b for b in known if b in (entry.batches or (entry.batch,))]
     return [b for b in known if entry.batches is None or b in entry.batches]
 
 

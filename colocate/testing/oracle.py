@@ -8,8 +8,8 @@ merged in three ways, each of which loses nothing:
 - Replicas of one service, and tasks of one entry without gangs, differ in nothing but their
   ordinal, so they are counted. Gangs are kept apart one by one; the workers of a gang are counted.
 - Of two ways to have placed the same things, with the same shares for every tenant with a quota of
-  shares, one is dropped when it is worth no more and no started gang has a faster slowest worker:
-  every objective here rises with the rate of the slowest worker.
+  shares and every started gang at the same batch, one is dropped when it is worth no more and no
+  started gang makes more progress: every objective here rises with that of the slowest worker.
 - Percentages that give and take the same multiprocessors are consecutive (or single), so that sums
   of them take every whole number between the least and the largest sum.
 """
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from colocate.errors import UnsupportedError
 from colocate.instance import GpuPool, Instance, Service, Task
-from colocate.testing._one_gpu import OneGpu, Outcome, Shares, Steps, Worth
-from colocate.testing._plain_model import Setting, at_least, at_most
+from colocate.testing._one_gpu import OneGpu, Outcome, Pace, Shares, Steps, Worth
+from colocate.testing._plain_model import Setting, at_least, at_most, progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -99,8 +99,8 @@ class _Point(NamedTuple):
     """One way to have filled the GPUs so far."""
 
     value: float
-    slowest: tuple[float, ...]
-    """Of each started gang; infinite for gangs that are not started or complete."""
+    slowest: tuple[Pace, ...]
+    """Of each started gang; `_IDLE` for gangs that are not started or complete."""
     before: _Point | None
     held: tuple[int, ...]
     """What the last GPU holds, as indices of items."""
@@ -117,6 +117,7 @@ class _Key(NamedTuple):
 
 
 _Layer = dict[_Key, list[_Point]]
+_IDLE = Pace(0, math.inf)
 _EMPTY = Outcome(0.0, (), (), ())
 
 
@@ -138,7 +139,7 @@ class _Enumeration:
             (pool, pool.first + i) for pool in self.instance.gpu_pools for i in range(pool.size)
         ]
         no_shares = (Shares(0, 0),) * len(self.one_gpu.share_tenants)
-        start = _Point(0.0, (math.inf,) * len(self.gangs), None, (), ())
+        start = _Point(0.0, (_IDLE,) * len(self.gangs), None, (), ())
         layer: _Layer = {_Key((0,) * len(self.items), no_shares): [start]}
         for n, (pool, gpu) in enumerate(gpus):
             layer = self._fill(layer, pool, gpu, gpus_left=len(gpus) - n - 1)
@@ -169,23 +170,28 @@ class _Enumeration:
                     front = following.setdefault(_Key(tuple(placed), shares), [])
                     for point in points:
                         self.steps.take()
-                        _keep(front, self._extended(point, placed, held, outcome))
+                        extended = self._extended(point, placed, held, outcome)
+                        if extended is not None:
+                            _keep(front, extended)
         return following
 
     def _extended(
         self, point: _Point, placed: Sequence[int], held: tuple[int, ...], outcome: Outcome
-    ) -> _Point:
+    ) -> _Point | None:
+        """Return the point with one more GPU filled, None where a gang would have two batches."""
         value = point.value + outcome.value
         slowest = list(point.slowest)
         gang_items = [i for i in held if i in self.gangs]
-        for i, rate in zip(gang_items, outcome.gang_rates, strict=True):
+        for i, pace in zip(gang_items, outcome.gang_paces, strict=True):
             g = self.gangs[i]
-            slowest[g] = min(slowest[g], rate)
+            if slowest[g].batch not in (_IDLE.batch, pace.batch):
+                return None
+            slowest[g] = Pace(pace.batch, min(slowest[g].progress, pace.progress))
             if placed[i] == self.items[i].limit:
                 task = self.items[i].workload.entry
                 assert isinstance(task, Task)
-                value += self.worth.of_task(task, slowest[g])
-                slowest[g] = math.inf
+                value += self.worth.of_task(task, slowest[g].progress)
+                slowest[g] = _IDLE
         return _Point(value, tuple(slowest), point, held, outcome.settings)
 
     # -- the whole plan ------------------------------------------------------------------------
@@ -275,8 +281,9 @@ class _Enumeration:
             if a.kind == "service":
                 replicas[a.id] = replicas.get(a.id, 0) + 1
             else:
-                gang = a.ordinal // self.instance.task(a.id).gang_size
-                workers.setdefault((a.id, gang), []).append(a.rate)
+                task = self.instance.task(a.id)
+                made = progress(task, a.batch, a.rate)
+                workers.setdefault((a.id, a.ordinal // task.gang_size), []).append(made)
         missing = sum(
             (s.missing_price or 0.0) * (s.replicas - replicas.get(s.id, 0))
             for s in self.instance.iter_services()
@@ -285,21 +292,21 @@ class _Enumeration:
         for task in self.instance.iter_tasks():
             for gang in range(task.count):
                 rates = workers.get((task.id, gang))
-                if self.worth.unplaced_s is None:
-                    if rates is not None:
-                        slowest = self.worth.normalised(task, min(rates))
-                        total += task.weight * len(rates) * slowest
+                if rates is None:
+                    total += self.worth.of_unplaced(task)
                 else:
-                    seconds = self.worth.unplaced_s if rates is None else task.batch / min(rates)
-                    total += task.weight * seconds
-        return total - missing if self.worth.unplaced_s is None else total + missing
+                    total += self.worth.of_placed(task, min(rates))
+        total += self.worth.of_used_gpu * len({(a.pool, a.gpu) for a in assignments})
+        return total - missing if self.worth.name == "throughput" else total + missing
 
 
 def _keep(front: list[_Point], new: _Point) -> None:
     """Add a point unless another is as good; drop those that it beats."""
 
     def beats(a: _Point, b: _Point) -> bool:
-        return a.value >= b.value and all(x >= y for x, y in zip(a.slowest, b.slowest, strict=True))
+        return a.value >= b.value and all(
+            x.is_as_good_as(y) for x, y in zip(a.slowest, b.slowest, strict=True)
+        )
 
     if not any(beats(old, new) for old in front):
         front[:] = [old for old in front if not beats(new, old)]

@@ -237,6 +237,30 @@ WORKLOADS: list[Row] = [
         "required is False and missing_price is None",
     ),
     (
+        "a training batch listed twice",
+        {"tasks[0].batches": [32, 32]},
+        "$.tasks[0].batches",
+        "lists a batch twice: [32, 32]",
+    ),
+    (
+        "a training batch without a profile",
+        {"tasks[0].batches": [32, 33]},
+        "$.tasks[0].batches[1]",
+        "batch 33 is not in the profile",
+    ),
+    (
+        "a choice of batches without a noise scale",
+        {"tasks[0].noise_scale": None},
+        "$.tasks[0].noise_scale",
+        "has no noise_scale",
+    ),
+    (
+        "rows with a choice of batches without a noise scale",
+        {"task_table.noise_scale": None},
+        "$.task_table.noise_scale",
+        "has no noise_scale",
+    ),
+    (
         "a batch listed twice",
         {"services[0].batches": [16, 16]},
         "$.services[0].batches",

@@ -10,13 +10,14 @@ from colocate.instance import GpuPool, Instance, Service, Task
 from colocate.plan import Certificate
 from colocate.runs import ids_of
 from colocate.testing._company import settings_together
+from colocate.testing._one_gpu import Worth
 from colocate.testing._plain_model import (
     Setting,
     Workload,
     at_most,
     is_coupled,
     may_share,
-    reference_rate,
+    progress,
     settings_of,
     workloads_of,
 )
@@ -26,16 +27,15 @@ class PlainBound:
     """Prices of one certificate, held against one instance."""
 
     def __init__(self, instance: Instance, certificate: Certificate) -> None:
-        self.instance = instance
+        self.instance, self.objective = instance, Worth(instance)
         self.sigma = {p.id: p.price for p in certificate.services}
         for s in instance.iter_services():
             if not s.required:
                 self.sigma[s.id] = max(0.0, self.sigma.get(s.id, 0.0))
         self.pi = {p.id: max(0.0, p.price) for p in certificate.tasks}
-        self.levels = {
-            t.id: sorted((x.rate, x.price) for x in certificate.levels if x.task == t.id)
-            for t in instance.iter_tasks()
-        }
+        self.levels: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        for x in sorted(certificate.levels, key=lambda x: x.rate):
+            self.levels.setdefault((x.task, x.batch), []).append((x.rate, x.price))
         self.quota: dict[tuple[str, str], float] = {}
         self.quota_worth = 0.0
         for quota in instance.rules.quotas:
@@ -51,25 +51,24 @@ class PlainBound:
 
     def value(self, task: Task, rate: float) -> float:
         """V_t(r)."""
-        if self.instance.objective.name == "throughput":
-            return task.weight * task.gang_size * rate / reference_rate(self.instance, task)
-        unplaced_s = self.instance.objective.params["unplaced_s"]
-        assert isinstance(unplaced_s, float | int)
-        return task.weight * (unplaced_s - task.batch / rate)
+        return self.objective.of_task(task, rate)
 
     def omega(self, task: Task) -> float:
         """What one gang is worth beyond what it pays its workers."""
-        best, running = 0.0, -math.inf
-        for rate, price in self.levels[task.id]:
-            running = max(running, price)
-            if rate > 0:
-                surplus = self.value(task, rate) - task.gang_size * running
-                best = max(best, surplus - self.quota.get((task.tenant, "tasks"), 0.0))
+        best = 0.0
+        for batch in task.batches or (task.batch,):
+            running = -math.inf
+            for rate, price in self.levels.get((task.id, batch), ()):
+                running = max(running, price)
+                if rate > 0:
+                    surplus = self.value(task, rate) - task.gang_size * running
+                    best = max(best, surplus - self.quota.get((task.tenant, "tasks"), 0.0))
         return best
 
-    def eta(self, task: Task, rate: float) -> float:
+    def eta(self, task: Task, batch: int, rate: float) -> float:
         """What a gang pays a worker."""
-        reached = [price for level, price in self.levels[task.id] if level <= rate]
+        listed = self.levels.get((task.id, batch), ())
+        reached = [price for level, price in listed if level <= rate]
         beyond = self.value(task, rate) - self.quota.get((task.tenant, "tasks"), 0.0)
         return max([*reached, (beyond - self.omega(task)) / task.gang_size])
 
@@ -80,9 +79,7 @@ class PlainBound:
             total += s.replicas * (self.sigma.get(s.id, 0.0) - (s.missing_price or 0.0))
         for t in self.instance.iter_tasks():
             if self.instance.objective.name != "throughput":
-                unplaced_s = self.instance.objective.params["unplaced_s"]
-                assert isinstance(unplaced_s, float | int)
-                total -= t.count * t.weight * unplaced_s
+                total -= t.count * self.objective.of_unplaced(t)
             if t.gang_size == 1:
                 total += t.count * self.pi.get(t.id, 0.0)
             else:
@@ -159,7 +156,7 @@ class PlainBound:
                         key = gib + more_gib, sms + more_sms
                         grown[key] = max(grown.get(key, -math.inf), worth + more)
             state = grown
-        return max(state.values(), default=-math.inf)
+        return max(state.values(), default=-math.inf) - self.objective.of_used_gpu
 
     def best_knobs_together(self, pool: GpuPool, company: tuple[Workload, ...]) -> float:
         """Return the same where the knobs of one workload decide how fast another is."""
@@ -169,7 +166,7 @@ class PlainBound:
             self.columns_priced += 1
             if settings is not None and at_most(sum(s.memory_gib for s in settings), room):
                 worth = sum(self.worth(w, s) for w, s in zip(company, settings, strict=True))
-                best = max(best, worth)
+                best = max(best, worth - self.objective.of_used_gpu)
         return best
 
     def worth(self, workload: Workload, setting: Setting) -> float:
@@ -177,11 +174,12 @@ class PlainBound:
         entry = workload.entry
         if isinstance(entry, Service):
             return (entry.missing_price or 0.0) - self.sigma.get(entry.id, 0.0)
+        made = progress(entry, setting.batch, setting.rate)
         if entry.gang_size == 1:
-            found = self.value(entry, setting.rate) - self.pi.get(entry.id, 0.0)
+            found = self.value(entry, made) - self.pi.get(entry.id, 0.0)
             found -= self.quota.get((entry.tenant, "tasks"), 0.0)
         else:
-            found = self.eta(entry, setting.rate)
+            found = self.eta(entry, setting.batch, made)
         price = self.quota.get((entry.tenant, "gpu_share"), 0.0)
         # The percentages of a knob give and take the same; the price decides between them.
         return found - min(price * setting.knob.first, price * setting.knob.last) / 100

@@ -31,12 +31,14 @@ from colocate.plan import (
 from colocate.runs import count_ids, format_ids, ids_of
 from colocate.schema import Evidence
 from colocate.testing._company import Company
+from colocate.testing._one_gpu import Worth
 from colocate.testing._plain_model import (
     Choice,
     Knob,
     Workload,
     knobs_of,
     memory_of,
+    progress,
     rate_alone,
     reference_rate,
 )
@@ -91,7 +93,7 @@ def hand_made(
         objective=ObjectiveValue(
             name=instance.objective.name,
             sense="max" if instance.objective.name == "throughput" else "min",
-            value=worth_of(instance, total.replicas, total.workers),
+            value=worth_of(instance, total.replicas, total.workers, total.used),
         ),
         placements=placements,
         missing=tuple(missing),
@@ -127,23 +129,19 @@ def worth_of(
     instance: Instance,
     replicas: dict[str, list[int]],
     workers: dict[str, dict[int, float]],
+    used: int,
 ) -> float:
-    """Return the objective from the replicas and the rates of the workers that are placed."""
+    """Return the objective from the replicas, the progress of all workers, and the GPUs in use."""
     lost = sum(
         (s.missing_price or 0.0) * (s.replicas - len(set(replicas.get(s.id, ()))))
         for s in instance.iter_services()
     )
-    value = 0.0
+    worth = Worth(instance)
+    value = worth.of_used_gpu * used
     for t in instance.iter_tasks():
         paces = _paces(t, workers.get(t.id, {}))
-        if instance.objective.name == "throughput":
-            for pace in paces.values():
-                value += t.weight * t.gang_size * pace / reference_rate(instance, t)
-        else:
-            unplaced_s = instance.objective.params["unplaced_s"]
-            assert isinstance(unplaced_s, float | int)
-            value += t.weight * sum(t.batch / pace if pace else 1e9 for pace in paces.values())
-            value += t.weight * unplaced_s * (t.count - len(paces))
+        value += sum(worth.of_placed(t, pace or 1e-9) for pace in paces.values())
+        value += worth.of_unplaced(t) * (t.count - len(paces))
     return value - lost if instance.objective.name == "throughput" else value + lost
 
 
@@ -176,6 +174,7 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
     for i, (task_id, ids, batch, share) in enumerate(on.tasks, len(on.services)):
         task = instance.task(task_id)
         sms, seen = _seen(instance, on, entries, i, company)
+        made = progress(task, batch, seen.rate)
         tasks.append(
             PlacedTask(
                 task=task_id,
@@ -186,14 +185,14 @@ def _group(instance: Instance, on: On, total: _Sum) -> PlacementGroup:
                 predicted=TaskPrediction(
                     rate=seen.rate,
                     rate_lo=seen.rate_lo,
-                    normalised_rate=seen.rate / (reference_rate(instance, task) or 1.0),
+                    normalised_rate=made / (reference_rate(instance, task) or 1.0),
                     memory_gib=seen.memory_gib,
                     evidence=seen.evidence,
                 ),
             )
         )
         rates = total.workers.setdefault(task_id, {})
-        rates.update(dict.fromkeys(ids_of(ids).tolist(), seen.rate))
+        rates.update(dict.fromkeys(ids_of(ids).tolist(), made))
     total.used += count_ids(on.gpus)
     total.shared += count_ids(on.gpus) * (len(entries) > 1)
     return PlacementGroup(pool=on.pool, gpus=on.gpus, services=tuple(services), tasks=tuple(tasks))

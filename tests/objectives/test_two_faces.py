@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 
 from colocate.instance import Instance
-from colocate.objectives.base import TaskFacts, objective
+from colocate.objectives.base import TaskFacts, objective, used_gpu_worth
 from colocate.testing import any_instance, solve_by_enumeration
-from colocate.testing._plain_model import reference_rate
+from colocate.testing._plain_model import progress, reference_rate
 from tests.judging.plans import hand_made
 from tests.testing.oracle_plans import groups_of
 
@@ -32,10 +32,13 @@ def test_placed_values_add_up_to_the_score(drawn: Instance) -> None:
         for a in answer.assignments:
             if a.id == task.id:
                 gang = a.ordinal // task.gang_size
-                slowest[gang] = min(a.rate, slowest.get(gang, np.inf))
+                made = progress(task, a.batch, a.rate)
+                slowest[gang] = min(made, slowest.get(gang, np.inf))
         values = faces.placed_value(facts, np.array(list(slowest.values())))
         expected += task.count * float(np.asarray(faces.unplaced_worth(facts)))
         expected += sign * float(values.sum())
+    used = {(a.pool, a.gpu) for a in answer.assignments}
+    expected += sign * used_gpu_worth(faces) * len(used)
     assert faces.score(drawn, plan) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 

@@ -22,6 +22,7 @@ from colocate.testing._plain_model import (
     at_most,
     is_coupled,
     may_share,
+    progress,
     reference_rate,
     settings_of,
     workloads_of,
@@ -46,7 +47,8 @@ class One(NamedTuple):
 class Held(NamedTuple):
     """What one GPU holds at given percentages."""
 
-    rates: tuple[float, ...]
+    paces: tuple[tuple[int, float], ...]
+    """Batch and progress of each."""
     shares: tuple[int, ...]
 
 
@@ -77,14 +79,22 @@ def ways(instance: Instance, pool: GpuPool, company: list[Workload]) -> set[Held
             continue
         # How fast a service is, beyond its SLO, and its share enter nothing.
         tasks = [w.kind == "task" for w in company]
-        rates = tuple(s.rate if t else 0.0 for s, t in zip(settings, tasks, strict=True))
+        paces = tuple(_pace(w.entry, s) for w, s in zip(company, settings, strict=True))
         for percents in itertools.product(
             *(range(s.knob.first, n + 1) for s, n in zip(settings, last, strict=True))
         ):
             found.add(
-                Held(rates, tuple(q if t else 0 for q, t in zip(percents, tasks, strict=True)))
+                Held(paces, tuple(q if t else 0 for q, t in zip(percents, tasks, strict=True)))
             )
     return found
+
+
+def _pace(entry: Service | Task, setting: Setting) -> tuple[int, float]:
+    if isinstance(entry, Service):
+        return 0, 0.0
+    # Of tasks without gangs the batch enters nothing but the progress.
+    batch = setting.batch if entry.gang_size > 1 else 0
+    return batch, progress(entry, setting.batch, setting.rate)
 
 
 def _settings(
@@ -185,20 +195,25 @@ def _values(instance: Instance, groups: list[tuple[list[One], set[Held]]]) -> It
     by_share = [q for q in instance.rules.quotas if q.unit == "gpu_share"]
     if not by_share:
         groups = [
-            (here, {Held(h.rates, (0,) * len(h.rates)) for h in held}) for here, held in groups
+            (here, {Held(h.paces, (0,) * len(h.paces)) for h in held}) for here, held in groups
         ]
     placed = [one for here, _ in groups for one in here]
     for chosen in itertools.product(*(held for _, held in groups)):
-        rates = [r for held in chosen for r in held.rates]
+        paces = [p for held in chosen for p in held.paces]
         percent: Counter[str] = Counter()
         slowest: dict[tuple[str, int], float] = {}
+        batches: dict[tuple[str, int], set[int]] = {}
         shares = [q for held in chosen for q in held.shares]
-        for one, rate, share in zip(placed, rates, shares, strict=True):
+        for one, (batch, rate), share in zip(placed, paces, shares, strict=True):
             if one.task is not None:
                 percent[one.workload.entry.tenant] += share
                 slowest[one.task] = min(rate, slowest.get(one.task, math.inf))
+                batches.setdefault(one.task, set()).add(batch)
+        if any(len(trained) > 1 for trained in batches.values()):
+            continue
         if all(_within(percent[q.tenant] / 100, q.minimum, q.maximum) for q in by_share):
-            yield _objective(instance, placed, slowest)
+            used = len(chosen) if instance.objective.name == "active_gpus" else 0
+            yield used + _objective(instance, placed, slowest)
 
 
 def _objective(
@@ -219,6 +234,11 @@ def _worth(instance: Instance, task: Task, rate: float | None) -> float:
         if rate is None:
             return 0.0
         return task.weight * task.gang_size * rate / reference_rate(instance, task)
-    unplaced_s = instance.objective.params["unplaced_s"]
-    assert isinstance(unplaced_s, float | int)
-    return task.weight * (unplaced_s if rate is None else task.batch / rate)
+    params = {k: v for k, v in instance.objective.params.items() if isinstance(v, float | int)}
+    reference = reference_rate(instance, task)
+    if instance.objective.name == "iteration_time":
+        return task.weight * (params["unplaced_s"] if rate is None else task.batch / rate)
+    if instance.objective.name == "degradation":
+        return task.weight * (params["unplaced"] if rate is None else reference / rate)
+    served = rate is not None and at_least(rate / reference, params["least_rate"])
+    return 0.0 if served else task.weight * params["unserved_gpus"]

@@ -87,7 +87,7 @@ def no_quota(spec: Spec) -> None:
 def no_gang(spec: Spec) -> None:
     """Let every worker be a task of its own; a gang's weight is shared out."""
     for task in spec["tasks"]:
-        if spec["objective"]["name"] == "iteration_time":
+        if spec["objective"]["name"] != "throughput":
             task["weight"] /= task["gang_size"]
         task["count"] *= task["gang_size"]
         task["gang_size"] = 1
@@ -174,6 +174,7 @@ def features(instance: Instance) -> Iterator[str]:
             yield name if getattr(s, name) is not None else ""
     for t in instance.tasks:
         yield f"gang {t.gang_size}"
+        yield "training batches" if t.batches is not None else ""
         yield "several gangs" if t.gang_size > 1 < t.count else ""
         yield "task processes" if t.processes > 1 else ""
         yield "own memory" if t.memory_gib is not None else ""
@@ -200,7 +201,8 @@ def features(instance: Instance) -> Iterator[str]:
 
 
 EXPECTED = {
-    *("throughput", "iteration_time", "fill []", "fill ['rho_max']", "mudi []"),
+    *("throughput", "iteration_time", "degradation", "active_gpus", "training batches"),
+    *("fill []", "fill ['rho_max']", "mudi []"),
     *("confidence 0.5", "confidence 0.9", "confidence 0.95", "1 types", "2 types"),
     *("services_per_gpu 0", "services_per_gpu 1", "services_per_gpu 2", "tasks_per_gpu 0"),
     *("tasks_per_gpu 1", "tasks_per_gpu 2", "workloads_per_gpu 1", "workloads_per_gpu 2"),
