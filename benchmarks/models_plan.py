@@ -181,9 +181,10 @@ def _pair(
     kept = ~table.alone & ~np.isin(table["workload"], either) & ~np.isin(table["neighbour"], either)
     known = ProfileTable.join([few, table.take(kept)])
     solo = fitted_rates_alone(fits, GPU)
-    model = fit_company(known, GPU, solo=solo).model
-    bounds = calibrate_company(prepare(known, GPU, solo), model, alone)
-    company = Company(model)
+    ready = prepare(known, GPU, solo)
+    fit = fit_company(known, GPU, ready=ready)
+    bounds = calibrate_company(ready, fit, alone)
+    company = Company(fit.model)
     return [
         *pair_slowdowns(company, [service], [task], errors=bounds.errors),
         *pair_slowdowns(company, [task], [service], errors=bounds.errors),

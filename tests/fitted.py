@@ -18,6 +18,7 @@ from colocate.profile import (
 from colocate.profile.fitted import (
     Calibration,
     CurveReport,
+    FamilyError,
     FitReport,
     FittedModels,
     RowsLeftOut,
@@ -73,6 +74,11 @@ def report(workload: str, batches: tuple[int, ...], gpu_type: str = "V100") -> C
         gpu_type=gpu_type,
         method="hyperbola 0.7, power 0.3",
         error_pct=2.5,
+        families=(
+            FamilyError(family="hyperbola", weight=0.7, error_pct=3.25),
+            FamilyError(family="power", weight=0.3, error_pct=2.75),
+            FamilyError(family="monotone_table", weight=0.0, error_pct=41.5),
+        ),
         points=tuple(points(batches)),
         notes=("batch 8 at 30 %: 2 measurements differ by 31 %",) if workload == "resnet" else (),
     )

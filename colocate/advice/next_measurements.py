@@ -1,18 +1,25 @@
 """Which measurements would most improve the plan, within a budget.
 
-Let P be the plan of today, V(Q; o) the objective of a plan Q if a run turned out as outcome o, and
-o(m, z) the outcome in which the run m shows slowdowns exp(z sigma) times what is believed, or a
-rate exp(-z sigma) times (see `outcomes` for sigma). The gain of measuring m is what the plan is
-expected to gain by being made again with the outcome known:
+What is advised are runs that belong together (`campaigns`): one, where a plan takes the mean at its
+word (confidence 0.5); otherwise as many as it takes until the pair or the curve counts as measured,
+and has an error bound as such.
+
+Let P be the plan of today, V(Q; o) the objective of a plan Q if the runs turned out as outcome o,
+and o(m, z) the outcome in which the runs m show slowdowns exp(z sigma) times what is believed, or a
+rate exp(-z sigma) times (see `outcomes` for sigma, and for what becomes of error bounds). The gain
+of measuring m is what the plan is expected to gain by being made again from models fitted with m:
 
     gain(m) = sum_k w_k * max(0, max_Q V(Q; o(m, z_k)) - V(P; o(m, z_k)))
     z, w    = (-sqrt 3, 1/6), (0, 2/3), (sqrt 3, 1/6)        the mean over N(0, 1) to degree 5
 
+Where both sides of a pair are unsure, each turns out slow or fast by itself, and (0, 1/3) is left.
+
 for objectives that are maximised, with the sign turned for others. In V(P; o), a service of P that
 would miss its SLO drives the tasks beside it away. A run in P can gain in three ways: it turns out
 slow, and another plan is better; it turns out fast, and gets more; it turns out as believed, and
-the shares that were kept for its error become free. A run that is not in P gains only where it
-turns out fast enough, or sure enough, to enter.
+shares that were kept for its error become free. A run that is not in P gains only where it turns
+out fast enough, or sure enough, to enter. The gain is in what the plan is worth, not in what it
+states: a plan that was believed to be worth too much gains by becoming another one all the same.
 
 The runs that are looked at are those of P, and those of the plans that would be best if all that is
 uncertain and not yet looked at turned out well (z = -sqrt 3) and sure: nothing else can enter. Per
@@ -27,12 +34,14 @@ that would be best if all turned out well come first, the most uncertain before 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from colocate.advice.campaigns import curve_campaign, pair_campaign
 from colocate.advice.outcomes import Beliefs, CurveChange, Outcome
 from colocate.advice.runs import (
+    Pair,
     Run,
     known_shares,
     placed_runs,
@@ -42,39 +51,60 @@ from colocate.advice.runs import (
 )
 from colocate.errors import InputError
 from colocate.instance import Instance
+from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of
 from colocate.objectives.base import objective
 from colocate.plan import Plan
+from colocate.profile import Profile
 from colocate.solve import solve
 from colocate.tables.table import ProfileTable
 
 __all__ = ["Advice", "next_measurements"]
 
 FAR = math.sqrt(3.0)
-WEIGHTS = {-FAR: 1 / 6, 0.0: 2 / 3, FAR: 1 / 6}
+WEIGHT = 1 / 6
+"""Of either end; the middle has what the ends leave."""
 WORTH_IT = 1e-9
 """Gains below this part of the objective are rounding errors."""
 
 
 class Advice(NamedTuple):
-    """One run that should be measured."""
+    """One run that should be measured, with those that belong to it."""
 
     run: Run
+    """At the batches and shares of a plan."""
     gain: float
-    """Expected gain in the objective's unit; infinite where there is no plan without it."""
+    """By how much the plan is expected to be worth more when it is made again from models that are
+    fitted with all these runs, in the objective's unit; infinite where there is no plan without."""
     cost: float
+    """Of all these runs."""
     reason: str
+    more: tuple[Run, ...] = ()
+    """The same at other shares: with fewer the pair or curve does not count as measured."""
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All that belong together."""
+        return (self.run, *self.more)
 
     @property
     def query(self) -> ProfileTable:
-        """The rows of a profile table that the run would fill."""
-        return queries([self.run])
+        """The rows of a profile table that the runs would fill."""
+        return queries(self.runs)
 
 
 def one_each(run: Run) -> float:
     """Return the cost of a run where the budget is a number of runs."""
     del run
     return 1.0
+
+
+def _positive(price: float, run: Run) -> float:
+    if not price > 0:
+        raise InputError(
+            f"{run} costs {price!r}, which is not positive", advice="give every run a cost above 0."
+        )
+    return price
 
 
 def next_measurements(
@@ -123,7 +153,7 @@ def next_measurements(
         left -= best.cost
         if left <= 0:
             break
-        search.learn(best.run)
+        search.learn(best)
     return tuple(found)
 
 
@@ -132,6 +162,8 @@ class _Seen:
     """A run that was looked at, with its gain when it last was."""
 
     run: Run
+    runs: tuple[Run, ...]
+    """With those that belong to it."""
     gpus: int
     """GPUs of today's plan that hold it."""
     gain: float
@@ -163,12 +195,7 @@ class _Search:
         """Return the run with the largest gain for its cost that the rest of the budget allows."""
         priced = {}
         for key, seen in self.seen.items():
-            price = cost(seen.run)
-            if not price > 0:
-                raise InputError(
-                    f"{seen.run} costs {price!r}, which is not positive",
-                    advice="give every run a cost above 0.",
-                )
+            price = sum(_positive(cost(run), run) for run in seen.runs)
             if price <= left * (1 + 1e-12):
                 priced[key] = price
         while priced:
@@ -180,26 +207,24 @@ class _Search:
                 continue
             if seen.gain <= self.least:
                 return None
-            return Advice(seen.run, seen.gain, priced[key], seen.reason)
+            first, *more = seen.runs
+            return Advice(first, seen.gain, priced[key], seen.reason, tuple(more))
         return None
 
     def _rank(self, key: tuple[str, ...], price: float) -> tuple[float, float, tuple[str, ...]]:
         seen = self.seen[key]
         return -seen.gain / price, -self._width(seen.run) / price, key
 
-    def learn(self, run: Run) -> None:
-        """Believe that a run was measured and turned out as expected."""
-        self.learnt.add(run.what)
-        self.instance = Outcome(pairs=dict.fromkeys(run.pairs, 0.0)).applied(
-            self.instance, self.beliefs
-        )
-        if len(run.tenants) == 1:
-            self.table = ProfileTable.join([self.table, queries([run])])
+    def learn(self, advice: Advice) -> None:
+        """Believe that runs were measured and turned out as expected."""
+        self.learnt.add(advice.run.what)
+        self.instance = self.outcome(advice.runs, 0.0).applied(self.instance, self.beliefs)
+        self.table = ProfileTable.join([self.table, advice.query])
         self._ask()
 
     def _ask(self) -> None:
         """Plan anew, and find the runs that may matter."""
-        self.beliefs = Beliefs(self.instance, self.unknown_error)
+        self.beliefs = Beliefs(self.instance, self.unknown_error, self.table)
         self.plan = self._solved(self.instance)
         value = 0.0 if self.plan is None else self.plan.objective.value
         self.least = WORTH_IT * max(1.0, abs(value))
@@ -222,12 +247,15 @@ class _Search:
             alone = [Run(run.gpu_type, (tenant,)) for tenant in run.tenants]
             for part in dict.fromkeys([run, *alone]):
                 key, held = part.what, gpus if in_plan else 0
-                if key in self.learnt or self._width(part) == 0 or was_measured(self.table, part):
+                if key in self.learnt or was_measured(self.table, part):
+                    continue
+                together = self._together(part)
+                if self._width(part) == 0 and not self._narrows(together):
                     continue
                 if key in self.seen:
                     self.seen[key].gpus += held
                 elif len(self.seen) < self.most:
-                    self.seen[key] = _Seen(part, held, math.inf, "", fresh=False)
+                    self.seen[key] = _Seen(part, together, held, math.inf, "", fresh=False)
         return len(self.seen) > before
 
     def _hopeful(self) -> Outcome:
@@ -263,11 +291,53 @@ class _Search:
             return max(self.beliefs.of_pair(pair) for pair in run.pairs)
         return self.beliefs.of_rate(run.tenants[0].workload, run.gpu_type)
 
-    def outcome(self, run: Run, z: float) -> Outcome:
-        """Return o(run, z)."""
+    def _together(self, run: Run) -> tuple[Run, ...]:
+        """Return the runs that belong to one."""
+        if self.instance.confidence <= 0.5 or len(run.tenants) > 2:
+            return (run,)
+        if len(run.tenants) == 2:
+            return pair_campaign(self.table, run)
+        return curve_campaign(self.table, run, batches_of(self._profile(run)))
+
+    def _profile(self, run: Run) -> Profile:
+        return self.beliefs.profiles[run.tenants[0].workload, run.gpu_type]
+
+    def _narrows(self, runs: Sequence[Run]) -> bool:
+        """Return whether error bounds become narrower by these runs."""
+        confidence = self.instance.confidence
+        if confidence <= 0.5:
+            return False
+        after = self.outcome(runs, 0.0)
+        before = {p: self.beliefs.entry(p).error for p in after.errors}
+        if any(
+            relative_error(bounds, confidence) < relative_error(before[pair], confidence)
+            for pair, bounds in after.errors.items()
+        ):
+            return True
+        return any(
+            relative_error(bounds, confidence)
+            < relative_error(self.beliefs.profiles[key].rate_error, confidence)
+            for key, bounds in after.rate_errors.items()
+        )
+
+    def outcome(self, runs: Sequence[Run], z: float, side: Pair | None = None) -> Outcome:
+        """Return o(runs, z); where a side is given, the other turns out as believed."""
+        run, beliefs = runs[0], self.beliefs
         if len(run.tenants) > 1:
-            return Outcome(pairs={p: z * self.beliefs.of_pair(p) for p in run.pairs})
-        tenant = run.tenants[0]
+            whole = len(run.tenants) == 2
+            return Outcome(
+                pairs={p: z * beliefs.of_pair(p) if side in (None, p) else 0.0 for p in run.pairs},
+                errors={
+                    p: beliefs.error_after(p) if whole else beliefs.entry(p).error
+                    for p in run.pairs
+                },
+            )
+        tenant, profile = run.tenants[0], self._profile(run)
+        if z == 0:
+            # Of a curve that is known already the bound is what it can be.
+            known = beliefs.is_known(profile)
+            key = profile.workload, profile.gpu_type
+            return Outcome(rate_errors={} if known else {key: beliefs.rate_after(profile)})
         shares = known_shares(self.table, run.gpu_type, tenant.workload, tenant.batch)
         change = CurveChange(
             workload=tenant.workload,
@@ -276,28 +346,40 @@ class _Search:
             share_pct=float(tenant.share_pct),
             left=max((s for s in shares if s < tenant.share_pct), default=-math.inf),
             right=min((s for s in shares if s > tenant.share_pct), default=math.inf),
-            log=-z * self.beliefs.of_rate(tenant.workload, run.gpu_type),
+            log=-z * beliefs.of_rate(tenant.workload, run.gpu_type),
         )
-        return Outcome(curves=(change,))
+        return replace(self.outcome(runs, 0.0), curves=(change,))
 
     def _gain(self, seen: _Seen) -> tuple[float, str]:
         """Return the gain of measuring a run, and what it mostly comes from."""
         if self.plan is None:
             return math.inf, f"no plan holds at confidence {self.instance.confidence:g} without it"
-        parts = {}
-        for z, weight in WEIGHTS.items():
-            if z == 0 and len(seen.run.tenants) == 1:
-                continue  # the bound of the curve stays, so nothing changes
+        parts: dict[float, float] = {}
+        for z, weight, side in self._cases(seen.run):
             if z > 0 and seen.gpus == 0:
                 continue  # it stays out
-            outcome = self.outcome(seen.run, z)
+            outcome = self.outcome(seen.runs, z, side)
             shown = outcome.applied(self.instance, self.beliefs)
             after = self._solved(shown)
             if after is not None:
                 today = outcome.worth(self.instance, self.beliefs, self.plan, shown)
-                parts[z] = weight * max(0.0, self.sign * (after.objective.value - today))
+                parts[z] = parts.get(z, 0.0) + weight * max(
+                    0.0, self.sign * (after.objective.value - today)
+                )
         most = max(parts, key=lambda z: parts[z], default=0.0)
         return sum(parts.values()), self._reason(seen, most)
+
+    def _cases(self, run: Run) -> list[tuple[float, float, Pair | None]]:
+        """Return the outcomes to look at: z, the weight, and the side that differs, if one."""
+        unsure = [pair for pair in run.pairs if self.beliefs.of_pair(pair) > 0]
+        if len(run.tenants) == 1 and self._width(run) == 0:
+            return [(0.0, 1.0, None)]
+        # More than two would leave the middle less than nothing: then all go one way.
+        sides: list[Pair | None] = list(unsure) if len(unsure) in (1, 2) else [None]
+        if len(run.tenants) > 1 and not unsure:
+            sides = []
+        ends = [(z, WEIGHT, side) for z in (-FAR, FAR) for side in sides]
+        return [(0.0, 1 - len(ends) * WEIGHT, None), *ends]
 
     def _reason(self, seen: _Seen, z: float) -> str:
         factor = math.exp(FAR * self._width(seen.run))
@@ -307,7 +389,7 @@ class _Search:
             return f"{where}: if {factor:.3g} times slower than expected, another plan is better"
         if z < 0:
             return f"{where}: if {factor:.3g} times faster than expected, a better plan uses that"
-        return f"{where}: once it is sure, nothing need be kept back for its error"
+        return f"{where}: once it counts as measured, less is kept back for its error"
 
     # -- plans ---------------------------------------------------------------------------------
 

@@ -6,12 +6,18 @@ A pair's slowdown in company and a rate alone are uncertain by a factor exp(z), 
 
 where e is the error at the smallest listed confidence c above a half, and q the normal quantile of
 c. Without bounds, what was measured is taken for exact, and what was not for uncertain by a stated
-factor; so is, at least, all that has no bound at the confidence of the plan.
+factor; so is, at least, all that has no bound at the confidence of the plan. But a slowdown is no
+more uncertain than those that were measured differ from each other, where there are enough of them.
 
-A run in company shows the slowdowns of all its pairs at once, and leaves them without error. A run
-alone shows the rate at its batch and share; how much of that carries over to other shares falls in
-a straight line to 0 at the nearest shares that were measured before, and the error bound of the
-whole curve stays.
+What a table has is known: sigma is 0 for a pair with a run in it, since a fit passes through what
+was measured, so that a further run would move it by little more than its own noise; and for a curve
+with enough shares at every batch, since a fit follows one more of many points by a small part only.
+
+A run in company shows the slowdowns of all its pairs at once, at every split. A run alone shows the
+rate at its batch and share; how much of that carries over to other shares falls in a straight line
+to 0 at the nearest shares that were measured before. Error bounds are learnt from what was left out
+over a whole table, so no run makes them vanish: one stays as it is until its pair or curve counts
+as measured, and is then that of what was measured (`Beliefs.error_after`, `Beliefs.rate_after`).
 """
 
 from __future__ import annotations
@@ -19,10 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist, median
+from statistics import NormalDist, median, stdev
 from typing import TYPE_CHECKING
 
-from colocate.advice.runs import Pair
+from colocate.advice.campaigns import ENOUGH_SHARES
+from colocate.advice.runs import Pair, known_shares
 from colocate.entries import service_entries, task_entries
 from colocate.instance import Instance
 from colocate.models.bounds import relative_error
@@ -39,7 +46,9 @@ from colocate.profile import (
     RatePoint,
     TabulatedCurve,
 )
+from colocate.profile.bounds import Bounds
 from colocate.schema import Evidence
+from colocate.tables.table import ProfileTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +57,8 @@ if TYPE_CHECKING:
 __all__ = ["Beliefs", "CurveChange", "Outcome", "log_error"]
 
 NO_ERROR = (ErrorBound(confidence=1 - 2**-30, relative=0.0),)
+ENOUGH_PAIRS = 6
+"""Measured slowdowns that tell how far slowdowns differ."""
 LEAST, MOST = 0.5, 100.0
 """Slowdowns that the format holds."""
 
@@ -65,9 +76,19 @@ def log_error(bounds: Sequence[ErrorBound], *, of_rate: bool) -> float | None:
 
 
 class Beliefs:
-    """How uncertain the pairs and curves of an instance are."""
+    """How uncertain the pairs and curves of an instance are, beside a table of measurements."""
 
-    def __init__(self, instance: Instance, unknown_error: float) -> None:
+    def __init__(
+        self, instance: Instance, unknown_error: float, table: ProfileTable | None = None
+    ) -> None:
+        self.table = ProfileTable.of() if table is None else table
+        t = self.table
+        beside = zip(
+            t["gpu"].tolist(), t["workload"].tolist(), t["neighbour"].tolist(), strict=True
+        )
+        self.measured: frozenset[Pair] = frozenset(beside)
+        """Pairs with a run in the table; nobody is the neighbour of what ran alone."""
+        self._known: dict[tuple[str, str], bool] = {}
         self.unknown = math.log1p(unknown_error)
         self.confidence = instance.confidence
         model = instance.interference
@@ -76,6 +97,8 @@ class Beliefs:
             (p.gpu_type, p.victim, p.neighbour): p for p in model.pairs
         }
         self.profiles = {(p.workload, p.gpu_type): p for p in instance.profiles}
+        measured = [math.log(_typical(p)) for p in model.pairs if p.evidence is Evidence.MEASURED]
+        self.spread = stdev(measured) if len(measured) >= ENOUGH_PAIRS else math.inf
         known = [_typical(p) for p in model.pairs]
         self.typical = median(known) if known else 1 + unknown_error
 
@@ -99,13 +122,51 @@ class Beliefs:
 
     def of_pair(self, pair: Pair) -> float:
         """Return sigma of a slowdown."""
+        if pair in self.measured:
+            return 0.0
         entry = self.entry(pair)
-        return self._sigma(entry.error, entry.evidence, of_rate=False)
+        found = self._sigma(entry.error, entry.evidence, of_rate=False)
+        return found if entry.evidence is Evidence.MEASURED else min(found, self.spread)
 
     def of_rate(self, workload: str, gpu_type: str) -> float:
         """Return sigma of a rate alone."""
         profile = self.profiles[workload, gpu_type]
+        if self.is_known(profile):
+            return 0.0
         return self._sigma(profile.rate_error, profile.evidence, of_rate=True)
+
+    def is_known(self, profile: Profile) -> bool:
+        """Return whether the table has enough shares at every batch of a curve."""
+        key = gpu_type, workload = profile.gpu_type, profile.workload
+        if key not in self._known:
+            shares = (known_shares(self.table, gpu_type, workload, b) for b in batches_of(profile))
+            self._known[key] = all(len(s) >= ENOUGH_SHARES for s in shares)
+        return self._known[key]
+
+    def error_after(self, pair: Pair) -> Bounds:
+        """Return the bounds of a pair once it counts as measured: as of others, or as they are."""
+        others = [
+            p.error
+            for p in self.model.pairs
+            if p.gpu_type == pair[0] and p.evidence is Evidence.MEASURED
+        ]
+        return self._no_wider(self.entry(pair).error, others)
+
+    def rate_after(self, profile: Profile) -> Bounds:
+        """Return the bounds of a curve once it counts as measured."""
+        others = [
+            p.rate_error
+            for p in self.profiles.values()
+            if p is not profile and p.evidence is Evidence.MEASURED
+        ]
+        return self._no_wider(profile.rate_error, others)
+
+    def _no_wider(self, own: Bounds, others: Sequence[Bounds]) -> Bounds:
+        def width(bounds: Bounds) -> float:
+            return relative_error(bounds, self.confidence)
+
+        widest = max(others, key=width, default=own)
+        return min(own, widest, key=width)
 
     def _sigma(self, bounds: Sequence[ErrorBound], evidence: Evidence, *, of_rate: bool) -> float:
         found = log_error(bounds, of_rate=of_rate)
@@ -116,10 +177,10 @@ class Beliefs:
             return 0.0 if evidence is Evidence.MEASURED else self.unknown
         return found
 
-    def slower(self, pair: Pair, z: float) -> PairSlowdown:
+    def slower(self, pair: Pair, z: float, error: Bounds = NO_ERROR) -> PairSlowdown:
         """Return the entry of a pair that was measured and came out exp(z) times as slow."""
         entry = self.entry(pair)
-        changes = {"error": NO_ERROR, "evidence": Evidence.MEASURED}
+        changes = {"error": error, "evidence": Evidence.MEASURED}
         if entry.table is None:
             assert entry.slowdown is not None
             return entry.model_copy(update={**changes, "slowdown": _scaled(entry.slowdown, z)})
@@ -170,7 +231,11 @@ class Outcome:
     """What some runs have shown: log factors of slowdowns, and changes of rate curves."""
 
     pairs: Mapping[Pair, float] = field(default_factory=dict)
+    errors: Mapping[Pair, Bounds] = field(default_factory=dict)
+    """Bounds of those slowdowns, where they are not exact."""
     curves: tuple[CurveChange, ...] = ()
+    rate_errors: Mapping[tuple[str, str], Bounds] = field(default_factory=dict)
+    """Bounds of rates alone, by workload and GPU type, where they change."""
     rates_are_sure: bool = False
     """Whether rates alone have no error."""
 
@@ -179,7 +244,12 @@ class Outcome:
         if self == Outcome():
             return instance
         entries = dict(beliefs.listed)
-        entries.update({pair: beliefs.slower(pair, z) for pair, z in self.pairs.items()})
+        entries.update(
+            {
+                pair: beliefs.slower(pair, z, self.errors.get(pair, NO_ERROR))
+                for pair, z in self.pairs.items()
+            }
+        )
         profiles = [self._profile(instance, p) for p in instance.profiles]
         model = instance.interference.model_copy(
             update={"pairs": tuple(entries[key] for key in sorted(entries))}
@@ -192,6 +262,9 @@ class Outcome:
 
         if self.rates_are_sure:
             profile = profile.model_copy(update={"rate_error": NO_ERROR})
+        bounds = self.rate_errors.get((profile.workload, profile.gpu_type))
+        if bounds is not None:
+            profile = profile.model_copy(update={"rate_error": bounds})
         mine = [
             c
             for c in self.curves

@@ -6,8 +6,14 @@
                  nodes with weight were measured; a pair whose shares were tied counts where the
                  neighbour's share is within `SPLIT_SLACK` points of what it was
     regression   both workloads have telemetry
+    structure    the same, where the telemetry of one of them, or both, was guessed from its layers
     separable    at least one of them was measured in company
     constant     the median of the two roles; of all, where a role is unknown
+
+Two roles of which no pair was measured, such as inference beside inference where the table has only
+inference beside training, have met nowhere. How these slow each other down is another question than
+the one that the regressions were fitted to, so the constant of all stands in for them, and no error
+is known of it.
 
 Where the shares of a pair exceed 100 % by more than they did in any measurement nothing is known:
 nan. Everything works on arrays and needs numpy only.
@@ -32,16 +38,18 @@ __all__ = ["EVIDENCE_OF", "SOURCES", "Company", "Predicted", "Queries"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-SOURCES: Final = ("measured", "regression", "separable", "constant", "unknown")
-"""Where a slowdown comes from, most specific first."""
+SOURCES: Final = ("measured", "regression", "separable", "structure", "constant", "unknown")
+"""Where a slowdown comes from, the strongest evidence first."""
 EVIDENCE_OF: Final = (
     Evidence.MEASURED,
     Evidence.REGRESSED,
     Evidence.REGRESSED,
     Evidence.CONSTANT,
     Evidence.CONSTANT,
+    Evidence.CONSTANT,
 )
-"""The evidence that goes with each source."""
+"""The evidence that goes with each source; a guess counts no more than a constant."""
+MEASURED, REGRESSION, SEPARABLE, STRUCTURE, CONSTANT, UNKNOWN = range(len(SOURCES))
 SPLIT_SLACK: Final = 5.0
 OVERLAP_SLACK: Final = 1.0
 LEAST, MOST = 0.5, 100.0
@@ -84,6 +92,8 @@ class Company:
         self.place = {name: i for i, name in enumerate(self.names)}
         replaced = {t.workload: t for t in (*model.telemetry, *more)}
         self.telemetry = tuple(replaced.values())
+        by_layers = {t.workload for t in self.telemetry if t.guessed}
+        self.guessed = np.array([name in by_layers for name in self.names], dtype=np.bool_)
         self.traits = Traits(self.telemetry, self.names)
         self.regression = _additive(model.regression, self.names)
         self.separable = _additive(model.separable, self.names)
@@ -92,6 +102,7 @@ class Company:
         training = np.array([role[name] == "training" for name in self.names], dtype=np.int64)
         self.training = training
         self.constants = _constants(model)
+        self._met = _met(model)
 
     def without_measurements(self) -> Company:
         """Return what the regressions and constants alone say."""
@@ -101,6 +112,11 @@ class Company:
             for name, trains in zip(self.names, self.training, strict=True)
         }
         return Company(bare, self.telemetry, roles)
+
+    def met(self, victim: Ints, neighbour: Ints) -> NDArray[np.bool_]:
+        """Return whether any pair with the roles of these workloads was measured."""
+        found: NDArray[np.bool_] = self._met[self.training[victim], self.training[neighbour]]
+        return found
 
     def index(self, names: Sequence[str]) -> Ints:
         """Return the places of workloads."""
@@ -115,31 +131,35 @@ class Company:
     def predict(self, q: Queries) -> Predicted:
         """Return the slowdown of each query's victim beside its one neighbour."""
         n = q.victim.size
-        slowdown, source = np.full(n, np.nan), np.full(n, 4, dtype=np.int8)
+        slowdown, source = np.full(n, np.nan), np.full(n, UNKNOWN, dtype=np.int8)
         left = np.ones(n, dtype=bool)
         if self.tables is not None:
             found, usable = self.tables.lookup(q)
-            slowdown[usable], source[usable] = found[usable], 0
+            slowdown[usable], source[usable] = found[usable], MEASURED
             left &= ~usable
         overlap = q.victim_share + q.neighbour_share - 100
         left &= overlap <= self.model.most_overlap_pct + OVERLAP_SLACK
         if not left.any():
             np.clip(slowdown, LEAST, MOST, out=slowdown)
             return Predicted(slowdown, source)
+        guessed = left.copy()
+        if not self._met.all():
+            left &= self.met(q.victim, q.neighbour)
         if self.regression is not None:
             at = np.flatnonzero(left & self.complete[q.victim] & self.complete[q.neighbour])
             if at.size:
                 slowdown[at] = np.exp(self.regression.log_slowdown(q.take(at), self.traits))
-            source[at] = 1
+            either = self.guessed[q.victim[at]] | self.guessed[q.neighbour[at]]
+            source[at] = np.where(either, STRUCTURE, REGRESSION)
             left[at] = False
         if self.separable is not None:
             at = np.flatnonzero(left & self.separable.knows(q))
             slowdown[at] = np.exp(self.separable.log_slowdown(q.take(at), None))
-            source[at] = 2
+            source[at] = SEPARABLE
             left[at] = False
-        at = np.flatnonzero(left)
+        at = np.flatnonzero(guessed & (source == UNKNOWN))
         slowdown[at] = self.constants[self.training[q.victim[at]], self.training[q.neighbour[at]]]
-        source[at] = np.where(np.isnan(slowdown[at]), 4, 3)
+        source[at] = np.where(np.isnan(slowdown[at]), UNKNOWN, CONSTANT)
         np.clip(slowdown, LEAST, MOST, out=slowdown)
         return Predicted(slowdown, source)
 
@@ -236,6 +256,14 @@ def _complete(traits: Traits, model: CompanyModel, names: Sequence[str]) -> NDAr
         if column in wanted:
             complete[known] &= np.isfinite(at[f"victim_{column}"])
     return complete
+
+
+def _met(model: CompanyModel) -> NDArray[np.bool_]:
+    """Return whether roles were measured together, as [victim trains, neighbour trains]."""
+    found = np.full((2, 2), not model.constants)
+    for c in model.constants:
+        found[int(c.victim_role == "training"), int(c.neighbour_role == "training")] = True
+    return found
 
 
 def _constants(model: CompanyModel) -> Floats:

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from colocate.models.company import EVIDENCE_OF, LEAST, MOST, Company
+from colocate.models.company import EVIDENCE_OF, LEAST, MOST, UNKNOWN, Company
 from colocate.models.regression.features import Queries
 from colocate.profile.bounds import Bounds
 from colocate.profile.company import MeasuredPair
@@ -44,7 +44,6 @@ NEAR = 2.0
 WIDE_GAP = 25.0
 ENOUGH_SPLITS = 3
 WIDE_SPAN = 40.0
-UNKNOWN = 4
 
 
 def pair_slowdowns(
@@ -69,7 +68,8 @@ def pair_slowdowns(
     tenants
         How many workloads share a GPU at most.
     errors
-        One-sided error bounds of a slowdown, by what it rests on.
+        One-sided error bounds of a slowdown, by what it rests on. Constants for roles that met
+        nowhere have none.
     """
     measured = {(m.victim, m.neighbour): m for m in company.model.measured}
     company.index([*victims, *neighbours])
@@ -89,6 +89,9 @@ def pair_slowdowns(
                 continue
             table, evidence = result
             one = min(table.slowdown) == max(table.slowdown)
+            known = evidence is not Evidence.CONSTANT or company.met(
+                *company.index([victim, neighbour])
+            )
             found.append(
                 PairSlowdown(
                     gpu_type=company.model.gpu_type,
@@ -96,7 +99,7 @@ def pair_slowdowns(
                     neighbour=neighbour,
                     slowdown=table.slowdown[0] if one else None,
                     table=None if one else table,
-                    error=tuple((errors or {}).get(evidence, ())),
+                    error=tuple((errors or {}).get(evidence, ())) if known else (),
                     evidence=evidence,
                 )
             )

@@ -103,6 +103,8 @@ class _Predictor:
         self.kept = np.ones(n)
         """What the bounds leave of the rate."""
         self.weakest = np.zeros(n, dtype=np.int64)
+        self.unbounded = np.zeros(n, dtype=bool)
+        """Where a constant counts of which no error is known."""
         self.note = np.full(n, "", dtype=object)
         count = np.array([text.count("+") + bool(text) for text in self.neighbour.texts], dtype=int)
         self.neighbours = count[self.neighbour.code] if n else np.zeros(0, dtype=int)
@@ -217,6 +219,8 @@ class _Predictor:
                 of = answer.source == source
                 evidence = EVIDENCE_OF[source]
                 error = self.errors.get((gpu, evidence), ())
+                if evidence is Evidence.CONSTANT and not company.met(who[0][:1], who[1][:1])[0]:
+                    error = ()
                 self._slow_down(at[of], answer.slowdown[of], error, evidence)
             self.note[at[np.isnan(answer.slowdown)]] = f"nothing is known beside {neighbour!r} here"
             return
@@ -246,6 +250,7 @@ class _Predictor:
         self.rate[at] /= slowdown
         self.kept[at] /= 1.0 + relative_error(error, self.confidence)
         self.weakest[at] = np.maximum(self.weakest[at], _rank(evidence))
+        self.unbounded[at] |= evidence is Evidence.CONSTANT and not error
 
     # -- bounds --------------------------------------------------------------------------------
 
@@ -263,6 +268,7 @@ class _Predictor:
             # Each neighbour adds an error of its own.
             error = relative_error(kind.high, self.confidence)
             found[rows] = np.power(1.0 + error, np.maximum(1, self.neighbours[rows])) - 1.0
+        found[self.unbounded] = np.inf
         if self.confidence <= 0.5:
             found[:] = 0.0
         return found

@@ -104,6 +104,8 @@ class Telemetry(Frozen):
         tuple[Annotated[float, Field(ge=0, le=10)], ...], ListOf, Field(max_length=20_000)
     ]
     """d log rate / d log share alone: 1 where the multiprocessors limit it, 0 where they do not."""
+    guessed: bool = False
+    """Whether the activities were guessed from the layers of the network, not measured."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -254,10 +256,15 @@ class StructureModel(Frozen):
     workloads: Annotated[tuple[Id, ...], ListOf, Field(min_length=1, max_length=100_000)]
     """Known workloads."""
     targets: Annotated[tuple[Finite, ...], ListOf, Field(max_length=1_000_000)]
-    """SM activity, DRAM activity and elasticity of each, on the whole GPU."""
+    """Logarithms of 1 + SM activity and 1 + DRAM activity, and elasticity of each, on the whole
+    GPU."""
     strength: Positive
     """Ridge: penalty; nearest: length scale, both in standardised features."""
     errors: Annotated[tuple[CandidateError, ...], ListOf, Field(max_length=100)] = ()
+    """How far guessed activities were off, in points, for each method that was tried."""
+    slowdown_errors: Annotated[tuple[CandidateError, ...], ListOf, Field(max_length=10)] = ()
+    """How far slowdowns of left-out workloads were off: told from their layers, from their own
+    telemetry, and by the constant of the roles. Guesses are used where `structure` is chosen."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,7 +17,15 @@ from colocate.profile.interference import Interference
 from colocate.profile.workload import Profile
 from colocate.schema import Evidence, Frozen, Id, ListOf, NonNegative
 
-__all__ = ["Calibration", "CurveReport", "FitReport", "FittedModels", "RowsLeftOut", "SharePoint"]
+__all__ = [
+    "Calibration",
+    "CurveReport",
+    "FamilyError",
+    "FitReport",
+    "FittedModels",
+    "RowsLeftOut",
+    "SharePoint",
+]
 
 Text = Annotated[str, Field(max_length=1000)]
 Number = Annotated[int, Field(ge=0, le=10**12)]
@@ -63,6 +71,18 @@ class SharePoint(Frozen):
     """What the curve says there."""
 
 
+class FamilyError(Frozen):
+    """How well one family of curves did, and how much it counts."""
+
+    family: Id
+    """Name of the family: `formulas` is the average of the formulas, each believed as far as it
+    explains the points, `monotone_table` the measured points joined."""
+    weight: Annotated[float, Field(ge=0, le=1)]
+    """Its part of the curve; learnt on other workloads."""
+    error_pct: NonNegative | None = None
+    """Mean relative error at points that were left out in turn; None with too few points."""
+
+
 class CurveReport(Frozen):
     """How one rate curve came about."""
 
@@ -74,6 +94,8 @@ class CurveReport(Frozen):
     """Family of the curve, or which families were averaged with which weights."""
     error_pct: NonNegative | None = None
     """Mean relative error at points that were left out in turn; None with too few points."""
+    families: Annotated[tuple[FamilyError, ...], ListOf, Field(max_length=100)] = ()
+    """Every family that was tried, with its error at the same points that were left out."""
     points: Annotated[tuple[SharePoint, ...], ListOf, Field(max_length=100_000)] = ()
     """The measured points."""
     notes: Annotated[tuple[Text, ...], ListOf, Field(max_length=1000)] = ()

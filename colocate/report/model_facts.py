@@ -16,27 +16,36 @@ from typing import TYPE_CHECKING, Any
 from colocate.errors import InputError, clean_text
 from colocate.models.bounds import relative_error
 from colocate.models.curves import batches_of, rate_alone
+from colocate.schema import Evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from colocate.profile import PairSlowdown, Profile
-    from colocate.profile.fitted import CurveReport, FittedModels, SharePoint
+    from colocate.profile.company import CompanyModel, StructureModel
+    from colocate.profile.fitted import CurveReport, FamilyError, FittedModels, SharePoint
 
 __all__ = [
     "CurveFacts",
     "Overview",
     "PairFacts",
+    "StructureFacts",
     "curve_facts",
+    "family_words",
     "high_error",
     "line_over_share",
     "overview",
     "pair_facts",
     "residual",
     "spread",
+    "structure_facts",
     "summary",
 ]
 
+FAMILIES = {"formulas": "average of the formulas", "monotone_table": "joined points"}
+"""Families whose names say too little."""
+MOST_GUESSED = 12
+"""Workloads that are named."""
 SHARES = tuple(float(p) for p in range(1, 101))
 
 
@@ -66,6 +75,12 @@ class CurveFacts:
         return None if self.report is None else self.report.error_pct
 
     @property
+    def families(self) -> tuple[FamilyError, ...]:
+        """Every family that was tried, the one with the smallest error first."""
+        tried = () if self.report is None else self.report.families
+        return tuple(sorted(tried, key=lambda f: (f.error_pct is None, f.error_pct or 0.0)))
+
+    @property
     def method(self) -> str:
         """How the curve came about, or at least what it is."""
         return self.profile.curve.family if self.report is None else self.report.method
@@ -85,11 +100,61 @@ class PairFacts:
     typical: float
     """The mean over the table, or the one number that there is."""
     most: float
+    by_layers: bool = False
+    """Whether the telemetry of one of the two was guessed from its layers."""
+
+    @property
+    def rests_on(self) -> str:
+        """Its evidence, and where a guess comes from."""
+        evidence = self.pair.evidence.value
+        return f"{evidence} (layers)" if self.by_layers else evidence
 
     @property
     def depends(self) -> bool:
         """Whether it depends on batches or shares."""
         return self.pair.table is not None and len(self.pair.table.slowdown) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class StructureFacts:
+    """What was learnt from the layers of networks on one GPU type."""
+
+    company: CompanyModel
+    model: StructureModel
+
+    @property
+    def gpu_type(self) -> str:
+        """Where it was learnt."""
+        return self.company.gpu_type
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Workloads whose telemetry was guessed."""
+        return tuple(t.workload for t in self.company.telemetry if t.guessed)
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """Ordered pairs that are told by guesses: with roles that were measured together."""
+        role = {t.workload: t.role for t in self.company.telemetry}
+        met = {(c.victim_role, c.neighbour_role) for c in self.company.constants}
+        guessed = set(self.guessed)
+        return frozenset(
+            (v, n)
+            for v in role
+            for n in (role if v in guessed else guessed)
+            if (role[v], role[n]) in met
+        )
+
+    @property
+    def words(self) -> str:
+        """What rests on layers, and how far off such slowdowns were."""
+        who = ", ".join(self.guessed[:MOST_GUESSED]) or "no workload"
+        rest = len(self.guessed) - MOST_GUESSED
+        more = f" and {rest:,} more" if rest > 0 else ""
+        known = len(self.model.workloads)
+        errors = [f"{e.name} {e.error_pct:.3g} %" for e in self.model.slowdown_errors]
+        off = f"; left-out workloads were off by {', '.join(errors)}" if errors else ""
+        return f"{self.gpu_type}: {who}{more} guessed from {known:,} networks with layers{off}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +177,11 @@ def residual(point: SharePoint) -> float | None:
     """Return (fitted - measured) / measured; None where nothing ran, or hardly anything."""
     found = (point.fitted - point.rate) / point.rate if point.rate > 0 else math.inf
     return found if math.isfinite(found) else None
+
+
+def family_words(family: str) -> str:
+    """Return what a family of curves is called in a sentence."""
+    return FAMILIES.get(family, family.replace("_", " "))
 
 
 def spread(items: Sequence[int], most: int) -> tuple[int, ...]:
@@ -168,13 +238,26 @@ def pair_facts(
     """Return the slowdowns of pairs; with a workload, those that it is part of."""
     if models.interference is None:
         return []
+    guessed = {s.gpu_type: s.pairs for s in structure_facts(models)}
     found = []
     for p in models.interference.pairs:
         if gpu in (None, p.gpu_type) and workload in (None, p.victim, p.neighbour):
             values = (p.slowdown,) if p.table is None else p.table.slowdown
             known = [v for v in values if v is not None]
-            found.append(PairFacts(p, min(known), sum(known) / len(known), max(known)))
+            pair = (p.victim, p.neighbour)
+            by_layers = p.evidence is Evidence.CONSTANT and pair in guessed.get(p.gpu_type, ())
+            mean = sum(known) / len(known)
+            found.append(PairFacts(p, min(known), mean, max(known), by_layers))
     return found
+
+
+def structure_facts(models: FittedModels, gpu: str | None = None) -> list[StructureFacts]:
+    """Return what was learnt from layers, for each GPU type where anything was."""
+    return [
+        StructureFacts(c, c.structure)
+        for c in models.company
+        if c.structure is not None and gpu in (None, c.gpu_type)
+    ]
 
 
 def overview(models: FittedModels) -> Overview:
@@ -207,6 +290,16 @@ def summary(
         "left_out": [r.model_dump(mode="json") for r in report.left_out],
         "curves": [_curve_summary(c) for c in curves],
         "company": report.company,
+        "structure": [
+            {
+                "gpu_type": s.gpu_type,
+                "guessed": list(s.guessed),
+                "known": list(s.model.workloads),
+                "method": s.model.method,
+                "slowdown_errors": [e.model_dump(mode="json") for e in s.model.slowdown_errors],
+            }
+            for s in structure_facts(models)
+        ],
         "default_slowdown": None if model is None else model.default_slowdown,
         "pairs": [
             {
@@ -214,6 +307,7 @@ def summary(
                 "victim": f.pair.victim,
                 "neighbour": f.pair.neighbour,
                 "evidence": f.pair.evidence.value,
+                "by_layers": f.by_layers,
                 "slowdown_least": f.least,
                 "slowdown_mean": f.typical,
                 "slowdown_most": f.most,
@@ -237,6 +331,7 @@ def _curve_summary(facts: CurveFacts) -> dict[str, Any]:
         "evidence": p.evidence.value,
         "batches": list(facts.batches),
         "error_pct": facts.error_pct,
+        "families": [f.model_dump(mode="json") for f in facts.families],
         "points": [
             {
                 "batch": q.batch,

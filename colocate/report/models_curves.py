@@ -10,6 +10,7 @@ from colocate.report import svg
 from colocate.report.markup import Markup, element
 from colocate.report.model_facts import (
     CurveFacts,
+    family_words,
     high_error,
     line_over_share,
     residual,
@@ -124,6 +125,7 @@ def _panel(models: FittedModels, facts: CurveFacts, confidence: float, *, say_ty
             _WIDTH, _HEIGHT, f"Rate of {facts.name} over its share, batch {listed}", *shapes
         ),
         element("figcaption", note, class_="note"),
+        _families(facts),
         _disagreements(facts),
     )
 
@@ -220,6 +222,18 @@ def _note(
         bound = "no lower bound is known" if unknown else f"at most {100 * low:.3g} % lower"
         parts.append(f"{bound} at confidence {confidence:g}")
     return "; ".join(parts)
+
+
+def _families(facts: CurveFacts) -> Markup | None:
+    """Say how well each family did by itself, if several were tried."""
+    tried = [f for f in facts.families if f.error_pct is not None]
+    if len(tried) < 2:
+        return None
+    listed = ", ".join(
+        f"{family_words(f.family)} {f.error_pct:.3g} % (counts {100 * f.weight:.0f} %)"
+        for f in tried
+    )
+    return element("p", f"By family, at the same points left out: {listed}.", class_="note")
 
 
 def _disagreements(facts: CurveFacts) -> Markup | None:

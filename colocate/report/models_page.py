@@ -65,7 +65,12 @@ def models_html(
         element(
             "main",
             fitted_curves_section(models, curves, confidence),
-            slowdowns_section(models.interference, models.report.company, pairs),
+            slowdowns_section(
+                models.interference,
+                models.report.company,
+                pairs,
+                [s.words for s in model_facts.structure_facts(models, gpu)],
+            ),
             calibration_section(models.calibration),
             _left_out(models),
             _remarks(models.report.notes),

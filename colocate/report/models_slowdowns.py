@@ -30,7 +30,10 @@ _NUMBERED = 16
 
 
 def slowdowns_section(
-    interference: Interference | None, company: str, pairs: Sequence[PairFacts]
+    interference: Interference | None,
+    company: str,
+    pairs: Sequence[PairFacts],
+    layers: Sequence[str] = (),
 ) -> Markup | None:
     """Return the maps of all GPU types, then the pairs that depend most on their knobs."""
     if interference is None:
@@ -52,6 +55,7 @@ def slowdowns_section(
             class_="note",
         ),
         element("p", company, class_="note") if company else None,
+        [element("p", f"Layers: {text}.", class_="note") for text in layers],
         [_map(gpu, [f for f in pairs if f.pair.gpu_type == gpu]) for gpu in gpu_types],
         _tables(pairs),
         id="slowdowns",
@@ -122,9 +126,7 @@ def _worst(pairs: Sequence[PairFacts], side: str) -> tuple[list[str], int]:
 
 def _said(f: PairFacts) -> str:
     span = f", {f.least:.3g} to {f.most:.3g} by batch and share" if f.depends else ""
-    return (
-        f"{f.pair.victim} beside {f.pair.neighbour}: {f.typical:.3g}{span}; {f.pair.evidence.value}"
-    )
+    return f"{f.pair.victim} beside {f.pair.neighbour}: {f.typical:.3g}{span}; {f.rests_on}"
 
 
 def _tables(pairs: Sequence[PairFacts]) -> Markup | None:
@@ -170,7 +172,7 @@ def _table(f: PairFacts, top: float) -> Markup:
             shapes.append(svg.text(x, y - 4, head, "small"))
             shapes += _block(table, vb, nb, x, y, block_w - 6, block_h, top)
     names = f"{f.pair.victim} beside {f.pair.neighbour}"
-    note = f"{f.least:.3g} to {f.most:.3g} on {f.pair.gpu_type}; {f.pair.evidence.value}"
+    note = f"{f.least:.3g} to {f.most:.3g} on {f.pair.gpu_type}; {f.rests_on}"
     return element(
         "figure",
         element("h3", names, title=names),

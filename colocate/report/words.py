@@ -30,6 +30,8 @@ CLOSED = 1e-6
 OBJECTIVES = {
     "throughput": "training throughput in whole-GPU equivalents",
     "iteration_time": "seconds for one iteration of every task, charges included",
+    "degradation": "how much slower than alone, over all tasks, charges included",
+    "active_gpus": "GPUs that hold anything, charges included",
 }
 """What the built-in objectives measure, in words."""
 

@@ -10,7 +10,7 @@ import pytest
 from colocate.advice import Run, Tenant, next_measurements, queries
 from colocate.errors import InputError
 from colocate.instance import Instance
-from colocate.profile import Interference
+from colocate.profile import Interference, PairSlowdown
 from colocate.solve import solve
 from colocate.tables import ProfileTable
 from tests.advice.worlds import measured, workload, world, worth
@@ -42,7 +42,7 @@ def regret(seed, choose, steps, services, tasks):
 
 
 def by_advice(instance, left, rng):
-    advice = next_measurements(NOTHING, instance, 1)
+    advice = next_measurements(NOTHING, instance, 3)
     return [frozenset(t.workload for t in a.run.tenants) for a in advice]
 
 
@@ -63,7 +63,7 @@ def mean_regret(choose, seeds, steps, services, tasks):
 
 
 def test_following_advice_reduces_regret_faster_than_other_rules():
-    seeds, steps = range(6), 2
+    seeds, steps = range(4), 2
     advised = mean_regret(by_advice, seeds, steps, 1, 5)
     for rule in (by_chance, widest):
         others = mean_regret(rule, seeds, steps, 1, 5)
@@ -165,13 +165,28 @@ def test_error_bounds_that_cost_shares_are_worth_removing():
     for p in pairs:
         p["error"] = [{"confidence": 0.9, "relative": 0.3 if p["victim"] == "s" else 0.0}]
         p["evidence"] = "regressed"
+    b = [p for p in pairs if "b" in (p["victim"], p["neighbour"])]
+    for p in b:
+        p["error"], p["evidence"] = [{"confidence": 0.9, "relative": 0.02}], "measured"
+        p["slowdown"] = 1.1 if p["victim"] == "s" else 2.5
     instance = two_tasks(confidence=0.9, interference={"pairs": pairs})
     service = instance.services[0].model_copy(update={"rate_rps": 200.0, "slo_ms": 12.0})
     instance = instance.replace(services=(service,))
-    advice = next_measurements(NOTHING, instance, 1)[0]
+    advice = next_measurements(NOTHING, instance, 3)[0]
     assert [t.workload for t in advice.run.tenants] == ["a", "s"]
-    assert "once it is sure" in advice.reason
+    assert advice.cost == len(advice.runs) == len(advice.query) / 2 == 3
+    splits = [run.tenants[0].share_pct for run in advice.runs]
+    assert max(splits) - min(splits) >= 40
+    assert "once it counts as measured" in advice.reason
     assert advice.gain > 0
+    # Two runs leave the bound what it is, and so does a third beside pairs with bounds as wide.
+    assert next_measurements(NOTHING, instance, 2) == ()
+    for p in b:
+        p["error"] = [{"confidence": 0.9, "relative": 0.3}]
+    alike = instance.replace(
+        interference=Interference(pairs=tuple(PairSlowdown.model_validate(p) for p in pairs))
+    )
+    assert "once" not in "".join(a.reason for a in next_measurements(NOTHING, alike, 3))
 
 
 def test_nothing_is_advised_where_nothing_can_change_the_plan():
@@ -190,9 +205,10 @@ def test_what_was_measured_is_not_advised_again():
     (advice,) = next_measurements(NOTHING, instance, 5)
     rows = advice.query.replace(rate=[10.0, 100.0])
     assert next_measurements(rows, instance, 5) == ()
-    # A row of one of the two only, or at another share, is another run.
-    assert next_measurements(rows.take([0]), instance, 5) == (advice,)
-    assert next_measurements(rows.replace(share_pct=[1.0, 2.0]), instance, 5) == (advice,)
+    # A fit moves the whole pair through one split; another tells nothing new about its mean.
+    assert next_measurements(rows.replace(share_pct=[1.0, 2.0]), instance, 5) == ()
+    # The side that is unsure is not in the other one's row.
+    assert next_measurements(rows.take([1]), instance, 5) == (advice,)
 
 
 def test_pairs_about_which_nothing_is_known_are_looked_at():
@@ -208,7 +224,7 @@ def test_without_a_plan_what_stands_in_its_way_comes_first():
     """At confidence 0.95 no bound holds, so the service cannot be placed at all."""
     instance = two_tasks(confidence=0.95)
     assert solve(instance).plan is None
-    advice = next_measurements(NOTHING, instance, 2)
+    advice = next_measurements(NOTHING, instance, 6)
     assert len(advice) == 2
     assert all(math.isinf(a.gain) and "no plan" in a.reason for a in advice)
 
@@ -240,16 +256,17 @@ def test_a_rate_alone_is_advised_where_it_decides():
 
 def test_a_budget_is_kept_and_cheap_runs_are_preferred():
     instance, _ = world(3, 2, 4)
-    by_gain = next_measurements(NOTHING, instance, 3)
-    assert len(by_gain) == 3
+    by_gain = next_measurements(NOTHING, instance, 9)
+    assert 1 < len(by_gain) <= 3
+    assert sum(a.cost for a in by_gain) <= 9
     first = by_gain[0].run
 
     def seconds(run: Run) -> float:
         return 100.0 if run.what == first.what else 10.0
 
-    timed = next_measurements(NOTHING, instance, 35.0, cost=seconds)
+    timed = next_measurements(NOTHING, instance, 95.0, cost=seconds)
     assert 0 < len(timed) <= 3
-    assert sum(a.cost for a in timed) <= 35.0
+    assert sum(a.cost for a in timed) <= 95.0
     assert first.what not in [a.run.what for a in timed]
     assert timed[0].run.what == by_gain[1].run.what or timed[0].gain <= by_gain[0].gain
     assert next_measurements(NOTHING, instance, 0) == ()
@@ -266,7 +283,7 @@ def test_advice_is_the_same_whatever_the_order_of_the_input():
         share_pct=[50.0, 40.0, 20.0],
         rate=[100.0, 20.0, 40.0],
     )
-    expected = next_measurements(table, instance, 3)
+    expected = next_measurements(table, instance, 9)
     turned = Instance.model_validate(
         {
             **instance.model_dump(by_alias=True, exclude_none=True),
@@ -274,7 +291,7 @@ def test_advice_is_the_same_whatever_the_order_of_the_input():
             "profiles": [p.model_dump(exclude_none=True) for p in reversed(instance.profiles)],
         }
     )
-    assert next_measurements(table.take([2, 0, 1]), turned, 3) == expected
+    assert next_measurements(table.take([2, 0, 1]), turned, 9) == expected
     assert len({a.run.what for a in expected}) == len(expected)
 
 

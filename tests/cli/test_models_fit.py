@@ -108,6 +108,93 @@ def test_more_tenants_need_slowdowns_at_every_share(cli: Any, table: Path) -> No
         assert "--tenants" in done.err
 
 
+def company(activity: bool = True) -> str:
+    """Return a table in which three services met a task, and a fourth was only run alone."""
+    lines = [HEAD + ",sm_activity_pct,dram_activity_pct"]
+    for k, name in enumerate(("a", "b", "c", "d", "task")):
+        role = "training" if name == "task" else "inference"
+        for share in SHARES:
+            r = 100.0 * (k + 1) * min(1.0, share / (40 + 10 * k))
+            seen = f"{r / (6 * (k + 1)):.4g},{3 + 9 * k}" if activity and name != "d" else ","
+            lines.append(f"{name},{role},V100,8,{share},,,,{r:.6g},{seen}")
+    for k, name in enumerate(("a", "b", "c")):
+        for share in (30, 50, 70):
+            r = 100.0 * (k + 1) * min(1.0, share / (40 + 10 * k)) / (1.05 + 0.05 * k)
+            t = 500.0 * min(1.0, (100 - share) / 80) / (1.04 + 0.08 * k)
+            lines.append(f"{name},inference,V100,8,{share},task,8,{100 - share},{r:.6g},,")
+            lines.append(f"task,training,V100,8,{100 - share},{name},8,{share},{t:.6g},,")
+    return "\n".join(lines) + "\n"
+
+
+LAYERS = "workload,conv,linear\na,10,2\nb,20,4\nc,40,8\nd,30,6\ntask,80,16\n"
+
+
+def test_layers_tell_of_workloads_that_met_nobody(cli: Any, tmp_path: Path) -> None:
+    table, layers = tmp_path / "table.csv", tmp_path / "layers.csv"
+    table.write_text(company(), encoding="utf-8")
+    layers.write_text(LAYERS, encoding="utf-8")
+    target, page = tmp_path / "models.json", tmp_path / "page.html"
+    done = cli("models", "fit", table, "--layers", layers, "-o", target, "--report", page)
+    assert (done.code, done.err) == (0, "")
+    (found,) = load_models(target).company
+    assert found.structure is not None
+    assert found.structure.workloads == ("a", "b", "c", "task")
+    guessed = [t.workload for t in found.telemetry if t.guessed]
+    assert guessed == ["d"]
+    shown = cli("models", "show", target)
+    for said in (done.out, shown.out, page.read_text(encoding="utf-8")):
+        assert "guessed from 4 networks with layers" in " ".join(said.split())
+    (told,) = cli("models", "show", target, "--json").json["structure"]
+    assert (told["guessed"], told["known"]) == (guessed, ["a", "b", "c", "task"])
+    piped = cli("models", "fit", table, "--layers", "-", "-o", "-", "-q", stdin=LAYERS)
+    assert piped.out == target.read_text(encoding="utf-8")
+    asked = "workload,role,gpu,batch,share_pct,neighbour,neighbour_batch,neighbour_share_pct\n"
+    asked += "d,inference,V100,8,50,task,8,50\n"
+    answer = cli("models", "predict", target, "-", "--json", stdin=asked).json
+    assert answer["predicted"] == 1
+    assert answer["evidence"] == {"constant": 1}
+    facts = cli("models", "show", target, "--json").json["pairs"]
+    told_by_layers = {(p["victim"], p["neighbour"]) for p in facts if p["by_layers"]}
+    # two services never met: what is said of them is the constant of all
+    assert told_by_layers == {("d", "task"), ("task", "d")}
+    detail = cli("models", "show", target, "-w", "d").out.splitlines()
+    assert sum("constant (layers)" in line for line in detail) == 2
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("workload,convs\na,1\n", "write 'conv'"),
+        ("workload,conv\na,-1\n", "layers.csv:2"),
+        ("workload,role,conv\nnet,training,3\n", "'net' is a workload of training"),
+        ("workload,role,conv\nbig,training,3\n", "layers.csv"),
+        (None, "layers.csv"),
+    ],
+)
+def test_layers_that_cannot_be_used(
+    cli: Any, table: Path, tmp_path: Path, layers: str | None, said: str
+) -> None:
+    path, target = tmp_path / "layers.csv", tmp_path / "models.json"
+    if layers is not None:
+        path.write_text(layers, encoding="utf-8")
+    done = cli("models", "fit", table, "--layers", path, "-o", target)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "\n  Maybe " in done.err
+    assert not target.exists()
+
+
+def test_layers_are_neither_standard_input_twice_nor_replaced(
+    cli: Any, table: Path, tmp_path: Path
+) -> None:
+    layers = tmp_path / "layers.csv"
+    layers.write_text(LAYERS, encoding="utf-8")
+    assert "only one" in cli("models", "fit", "-", "--layers", "-", stdin=b"").err
+    done = cli("models", "fit", table, "--layers", layers, "-o", layers, "--force")
+    assert (done.code, "same file" in done.err) == (2, True)
+    assert layers.read_text(encoding="utf-8") == LAYERS
+
+
 def test_without_output_nothing_is_kept(cli: Any, table: Path) -> None:
     before = sorted(table.parent.iterdir())
     done = cli("models", "fit", table)

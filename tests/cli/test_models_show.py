@@ -56,6 +56,12 @@ def test_one_workload_with_every_point(cli: Any, models: Path) -> None:
         assert any(line[:5] == row for line in lines), row
     assert "resnet on A100" in done.out
     assert "bert" not in done.out
+    tried = [line for line in lines if line[:1] in (["hyperbola"], ["power"], ["joined"])]
+    assert tried == [
+        ["power", "2.75", "30"],
+        ["hyperbola", "3.25", "70"],
+        ["joined", "points", "41.5", "0"],
+    ]
     assert "resnet on A100" not in cli("models", "show", models, "-w", "resnet", "-g", "V100").out
 
 
@@ -75,6 +81,11 @@ def test_json(cli: Any, models: Path) -> None:
         "bert": 1.07,
         "resnet": 1.9,
         "train": 1.03,
+    }
+    assert found["curves"][1]["families"][0] == {
+        "family": "power",
+        "weight": 0.3,
+        "error_pct": 2.75,
     }
     only = cli("models", "show", models, "--json", "--workload", "bert").json
     assert [c["workload"] for c in only["curves"]] == ["bert"]

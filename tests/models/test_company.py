@@ -16,6 +16,7 @@ from colocate.models.company import EVIDENCE_OF, SOURCES, Company, Queries
 from colocate.models.company_tables import pair_slowdowns
 from colocate.models.fitting.company import fit_company
 from colocate.models.slowdown_table import read
+from colocate.profile import ErrorBound
 from colocate.profile.company import (
     LAYER_KINDS,
     CompanyModel,
@@ -133,6 +134,46 @@ def test_fallbacks_without_telemetry(model: CompanyModel) -> None:
     assert EVIDENCE_OF[SOURCES.index("separable")] is Evidence.REGRESSED
     with pytest.raises(InputError, match="knows no workload 'who'"):
         company.index(["who"])
+
+
+def of_roles(*roles: str) -> ProfileTable:
+    """Return what was measured, and of the pairs only those with these two roles."""
+    table = measure(WORKS)
+    role = {w.name: w.role for w in WORKS}
+    kept = [
+        n == "" or sorted((role[w], role[n])) == sorted(roles)
+        for w, n in zip(table["workload"], table["neighbour"], strict=True)
+    ]
+    return table.take(np.array(kept))
+
+
+def test_roles_that_met_nowhere_have_a_constant_without_a_bound() -> None:
+    """Six workloads, services beside tasks only: two services are told by no regression."""
+    mixed = fit_company(of_roles("inference", "training"), GPU).model
+    assert mixed.regression is not None
+    assert mixed.separable is not None
+    rows = np.array([c.rows for c in mixed.constants])
+    everyone = np.exp(np.average(np.log([c.slowdown for c in mixed.constants]), weights=rows))
+    bound = {e: (ErrorBound(confidence=0.9, relative=0.1),) for e in Evidence}
+    for model in (mixed, mixed.model_copy(update={"regression": None, "telemetry": ()})):
+        company = Company(model)
+        assert ask(company, "w0", "w1", 35, 65)[1] == "measured"
+        assert ask(company, "w0", "w1", 35, 60)[1] != "constant"
+        for victim, neighbour in (("w0", "w2"), ("w0", "w0"), ("w1", "w3")):
+            slowdown, source = ask(company, victim, neighbour, 40, 60)
+            assert source == "constant"
+            assert slowdown == pytest.approx(everyone)
+            (pair,) = pair_slowdowns(company, [victim], [neighbour], errors=bound)
+            assert (pair.evidence, pair.error) == (Evidence.CONSTANT, ())
+        (pair,) = pair_slowdowns(company, ["w0"], ["w1"], errors=bound)
+        assert pair.error == bound[pair.evidence]
+    # A new service beside a task rests on a constant of its roles, which has a bound.
+    company = Company(mixed, roles={"new": "inference", "newer": "training"})
+    (pair,) = pair_slowdowns(company, ["new"], ["newer"], errors=bound)
+    assert (pair.evidence, pair.error) == (Evidence.CONSTANT, bound[Evidence.CONSTANT])
+    one_kind = Company(fit_company(of_roles("inference", "inference"), GPU).model)
+    assert ask(one_kind, "w0", "w2", 40, 30)[1] == "regression"
+    assert ask(one_kind, "w0", "w1", 40, 60)[1] == "constant"
 
 
 def test_telemetry_of_a_new_workload_is_enough() -> None:

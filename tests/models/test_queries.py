@@ -14,6 +14,7 @@ from colocate.models.curves import rate_alone
 from colocate.models.interference import Knobs, slowdown
 from colocate.models.queries import predict
 from colocate.profile import ErrorBound, Interference, PairSlowdown, SlowdownTable
+from colocate.profile.company import CompanyModel, RoleConstant
 from colocate.profile.fitted import Calibration, FittedModels
 from colocate.schema import Evidence
 from colocate.tables import ProfileTable
@@ -138,6 +139,38 @@ def test_the_upper_side_has_bounds_of_its_own() -> None:
     assert found.high[1] == math.inf, "in company 0.95 was never reached"
     found = predict(MODELS, asked, confidence=0.5)
     np.testing.assert_array_equal(found.high, found.rate)
+
+
+def test_roles_that_met_nowhere_have_no_bounds() -> None:
+    company = CompanyModel(
+        gpu_type="V100",
+        inference=("serve",),
+        training=("train",),
+        constants=(
+            RoleConstant(victim_role="inference", neighbour_role="training", slowdown=1.25, rows=9),
+        ),
+    )
+    constant = {"what": "company", "gpu_type": "V100", "evidence": Evidence.CONSTANT}
+    models = MODELS.model_copy(
+        update={
+            "interference": None,
+            "company": (company,),
+            "calibration": (
+                *MODELS.calibration,
+                Calibration(**constant, low=ERROR, high=ERROR),  # type: ignore[arg-type]
+            ),
+        }
+    )
+    beside = ("train", "serve")
+    asked = table([("serve", "V100", 1, 30, [(name, 4, 60)]) for name in beside])
+    known, new = range(2)
+    found = predict(models, asked, confidence=0.9)
+    assert found.evidence.tolist() == ["constant", "constant"]
+    assert found.rate[known] == pytest.approx(found.rate[new])
+    assert 0 < found.low[known] < found.rate[known] < found.high[known] < math.inf
+    assert (found.low[new], found.high[new]) == (0, math.inf)
+    mean = predict(models, asked, confidence=0.5)
+    assert mean.low.tolist() == mean.rate.tolist() == mean.high.tolist()
 
 
 def test_every_neighbour_adds_its_error_on_both_sides() -> None:

@@ -104,6 +104,12 @@ def test_measured_points_lie_where_they_were_measured() -> None:
         assert said in words_of(figure)
 
 
+def test_every_family_is_told_with_its_error() -> None:
+    said = words_of(panel(parsed(models_html(MODELS)), "resnet on V100"))
+    assert "power 2.75 % (counts 30 %), hyperbola 3.25 % (counts 70 %)" in said
+    assert "joined points 41.5 % (counts 0 %)" in said
+
+
 def test_a_curve_goes_through_its_rates() -> None:
     figure = panel(parsed(models_html(MODELS)), "train on V100")
     (line,) = [p.attrib for p in figure.iter(f"{SVG}polyline")]

@@ -10,6 +10,7 @@ import typer
 from colocate.cli import options
 from colocate.cli.models.arguments import MAX_TABLE, TABLE
 from colocate.cli.progress import shown_steps
+from colocate.cli.reading import at_most_one_stdin
 from colocate.cli.writing import check_free, check_targets, write_text
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ def fit(
     output: str | None = options.OUTPUT,
     report: str | None = options.flag(
         None, "--report", help="Also write an HTML page about the models.", metavar="OUT.html"
+    ),
+    layers: str | None = options.flag(
+        None,
+        "--layers",
+        help="Layer counts of networks, CSV or JSON: slowdowns of workloads without telemetry are "
+        "then told from networks that are built alike.",
+        metavar="LAYERS",
     ),
     tenants: int = options.flag(
         2,
@@ -48,11 +56,13 @@ def fit(
     if report == "-":
         raise typer.BadParameter("--report needs the name of a file")
     targets = [t for t in (output, report) if t is not None]
-    check_targets([table], targets)
+    sources = [table] if layers is None else [table, layers]
+    at_most_one_stdin(*sources)
+    check_targets(sources, targets)
     check_free(targets, force=force)
     from colocate.io import dumps_models
 
-    models = _fitted(table, tenants, max_input, quiet=quiet)
+    models = _fitted(table, layers, tenants, max_input, quiet=quiet)
     page = None
     if report is not None:
         from colocate.report import models_html
@@ -72,18 +82,24 @@ def fit(
         _show(models, output, report, every_row=every_row)
 
 
-def _fitted(table: str, tenants: int, max_input: int, *, quiet: bool) -> FittedModels:
+def _fitted(
+    table: str, layers: str | None, tenants: int, max_input: int, *, quiet: bool
+) -> FittedModels:
     from colocate.cli.models.reading import no_row, with_dropped
     from colocate.errors import InputError
+    from colocate.tables.layers import MAX_LAYERS_BYTES, read_layers
     from colocate.tables.read import read_table
 
     with shown_steps("reading the table", quiet=quiet) as progress:
+        structure = None
+        if layers is not None:
+            structure = read_layers(layers, max_bytes=min(max_input, MAX_LAYERS_BYTES))
         file = read_table(table, max_bytes=max_input)
         if not len(file.table):
             raise no_row(file, "<stdin>" if table == "-" else table)
         from colocate.models.fitting.fit import fit_models  # takes a while: the table comes first
 
-        fitted = fit_models(file.table, tenants=tenants, progress=progress)
+        fitted = fit_models(file.table, layers=structure, tenants=tenants, progress=progress)
         models = with_dropped(fitted, file)
     if not models.profiles:
         raise InputError(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from colocate.advice.next_measurements import Advice
+    from colocate.advice.runs import Run
 
 
 def next_(
@@ -49,7 +50,12 @@ def next_(
     quiet: bool = options.QUIET,
     debug: bool = options.DEBUG,
 ) -> None:
-    """Say what to measure next: the runs from which the plan is expected to gain most."""
+    """Say what to measure next: the runs from which the plan is expected to gain most.
+
+    The gain is by how much the plan is expected to be worth more, on average over how the runs may
+    turn out, when models are fitted again with them and the plan is made again. At a confidence
+    above 0.5 it is that of all splits of a pair, or shares of a curve, that are listed together.
+    """
     del debug
     at_most_one_stdin(table, instance)
     if output == "-" and as_json:
@@ -82,6 +88,15 @@ def _to_fill_in(found: Sequence[Advice], output: str) -> str:
     return dumps_json(rows) if output.lower().endswith(".json") else dumps_csv(rows)
 
 
+def _at(run: Run, first: Run) -> str:
+    """Return what is different from the first run: the shares, and the batch of another curve."""
+    shares = "/".join(f"{t.share_pct}" for t in run.tenants) + "%"
+    batches = [t.batch for t in run.tenants]
+    if batches == [t.batch for t in first.tenants]:
+        return shares
+    return "b" + "/".join(map(str, batches)) + f" {shares}"
+
+
 def _print_json(found: Sequence[Advice]) -> None:
     from colocate.cli.console import print_json
 
@@ -91,6 +106,7 @@ def _print_json(found: Sequence[Advice]) -> None:
                 {
                     "gpu_type": a.run.gpu_type,
                     "tenants": [t._asdict() for t in a.run.tenants],
+                    "also": [[t._asdict() for t in run.tenants] for run in a.more],
                     "gain": a.gain if math.isfinite(a.gain) else None,
                     "needed": not math.isfinite(a.gain),
                     "cost": a.cost,
@@ -110,16 +126,17 @@ def _show(found: Sequence[Advice], output: str | None, budget: int, dropped: int
     if dropped:
         out.print(f"Left out   {plural(dropped, 'row')} of the table that made no sense")
     if not found:
-        out.print("No run that is not in the table is expected to change the plan.")
+        out.print(f"No runs within the budget of {budget} are expected to change the plan.")
     else:
         several = len({a.run.gpu_type for a in found}) > 1
         columns = ["", "measure (b: batch)", *(["on"] if several else []), "gain", "why"]
         table = plain_table("", columns, right=["", "gain"])
         for i, a in enumerate(found):
             who = " beside ".join(f"{t.workload} b{t.batch} {t.share_pct}%" for t in a.run.tenants)
+            also = ", ".join(_at(run, a.run) for run in a.more)
             table.add_row(
                 cell(i + 1),
-                cell(who, "bold", 400),
+                cell(f"{who}; also at {also}" if also else who, "bold", 400),
                 *([cell(a.run.gpu_type)] if several else []),
                 cell(number(a.gain) if math.isfinite(a.gain) else "needed"),
                 cell(a.reason),
@@ -128,7 +145,7 @@ def _show(found: Sequence[Advice], output: str | None, budget: int, dropped: int
         title = f"What to measure next{where} (gain: in the objective's unit, expected)"
         out.print(cell(title, "bold", 400))
         out.print(table)
-        if len(found) < budget:
-            out.print("No further run is expected to change the plan.")
+        if sum(a.cost for a in found) < budget:
+            out.print(f"No further runs within the budget of {budget} are expected to change it.")
     if output not in (None, "-"):
         out.print(cell(f"Table      {output}", limit=1000))

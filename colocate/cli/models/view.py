@@ -59,6 +59,8 @@ def print_overview(console: Console, models: FittedModels, *, every_row: bool = 
         )
     said = [f"{o.pairs:,}{_in_brackets(_evidence(o.pair_evidence))}", _rest(models)]
     _labelled(console, "Pairs", "; ".join(filter(None, [*said, models.report.company])))
+    for s in model_facts.structure_facts(models):
+        _labelled(console, "Layers", s.words)
     console.print(f"Hash       {models.sha256}")
     _left_out(console, models, most)
     _curves(console, model_facts.curve_facts(models), most)
@@ -231,8 +233,23 @@ def _curve(console: Console, facts: CurveFacts, most: int | None) -> None:
             cell(at_batch),
         )
     console.print(table)
+    _families(console, facts)
     _points(console, facts, most, unicode=unicode)
     _notes(console, facts.notes, most)
+
+
+def _families(console: Console, facts: CurveFacts) -> None:
+    """Print how well each family did where points were left out."""
+    if not any(f.error_pct is not None for f in facts.families):
+        return
+    table = plain_table("", ["family", "error %", "counts %"], right=["error %", "counts %"])
+    for f in facts.families:
+        table.add_row(
+            cell(model_facts.family_words(f.family)),
+            cell("-" if f.error_pct is None else f"{f.error_pct:.3g}"),
+            cell(f"{100 * f.weight:.0f}"),
+        )
+    _titled(console, "Families (error at the points left out; weights learnt elsewhere)", table)
 
 
 def _points(console: Console, facts: CurveFacts, most: int | None, *, unicode: bool) -> None:
@@ -280,7 +297,7 @@ def _pairs(console: Console, pairs: Sequence[PairFacts], most: int | None) -> No
             cell(f.pair.neighbour, limit=40),
             *([cell(f.pair.gpu_type)] if several else []),
             cell(span),
-            cell(f.pair.evidence.value),
+            cell(f.rests_on),
         )
     title = "Slowdown in company (time beside the neighbour over time alone; the largest first)"
     _titled(console, title, table)

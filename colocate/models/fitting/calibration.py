@@ -6,7 +6,8 @@ its own, all of predictions that had no part of the measurement:
     alone       points of a curve left out in turn
     measured    an inner share of a measured pair left out, and read off between its neighbours
     regressed   every cell of a workload, in whatever role, left out of the fit
-    constant    the same, with the median slowdown of the others for each pair of roles
+    constant    the same, with the median slowdown of the others for each pair of roles; with what
+                guessed telemetry says (`cold_start`), where there is any: the wider bound counts
 
 Bounds hold for the cells of a workload that is new (`conformal.by_new_unit`). Those in company
 come on top of the bound alone, so that the two together hold the level.
@@ -14,13 +15,13 @@ come on top of the bound alone, so that the two together hold the level.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from colocate.models.fitting.company import Prepared
+from colocate.models.fitting.company import CompanyFit, Prepared
 from colocate.models.fitting.company_cells import Cells
 from colocate.models.fitting.company_regression import groups_of
 from colocate.models.fitting.company_residuals import residuals_of
@@ -36,7 +37,7 @@ from colocate.profile.company import CompanyModel
 from colocate.profile.fitted import Calibration
 from colocate.schema import Evidence
 
-__all__ = ["LEVELS", "CompanyBounds", "calibrate_alone", "calibrate_company"]
+__all__ = ["LEVELS", "CompanyBounds", "by_constant", "calibrate_alone", "calibrate_company"]
 
 LEVELS = (0.8, 0.9, 0.95, 0.99)
 """Confidences that instances may ask for."""
@@ -60,24 +61,29 @@ def calibrate_alone(fits: RateFits) -> Calibration:
     return _calibration(held, rate_error_bounds(held, LEVELS), Evidence.MEASURED, None)
 
 
-def calibrate_company(ready: Prepared, model: CompanyModel, alone: Bounds) -> CompanyBounds:
+def calibrate_company(
+    ready: Prepared, fit: CompanyFit, alone: Bounds, *, guesses: Residuals | None = None
+) -> CompanyBounds:
     """Return how far slowdowns are from measurements, beyond what the bound alone covers.
 
     Parameters
     ----------
     ready
         Cells and telemetry of one GPU type, with the fitted rates alone.
-    model
-        The model fitted to them.
+    fit
+        What was fitted to these very cells.
     alone
         Bounds of the rates alone.
+    guesses
+        What guessed telemetry says of workloads that were measured, where it is used.
     """
+    model = fit.model
     errors: dict[Evidence, Bounds] = {}
     found: list[Calibration] = []
     regressed = model.regression is not None or model.separable is not None
     for evidence, held in (
-        (Evidence.CONSTANT, _by_constant(ready.cells, model)),
-        (Evidence.REGRESSED, residuals_of(ready, "workload") if regressed else None),
+        (Evidence.CONSTANT, by_constant(ready.cells, model)),
+        (Evidence.REGRESSED, residuals_of(ready, "workload", fit=fit) if regressed else None),
         (Evidence.MEASURED, _between_shares(ready.cells)),
     ):
         if held is None or not held.predicted.size:
@@ -85,16 +91,36 @@ def calibrate_company(ready: Prepared, model: CompanyModel, alone: Bounds) -> Co
         bounds = company_error_bounds(held, alone, LEVELS)
         if evidence is Evidence.REGRESSED and not ready.told.all() and ready.told.any():
             # Pairs without telemetry are told by victim and aggressor; one label is for both.
-            without = residuals_of(ready._replace(told=np.zeros_like(ready.told)), "workload")
+            untold = ready._replace(told=np.zeros_like(ready.told))
+            without = residuals_of(untold, "workload", fit=fit)
             bounds = _wider(bounds, company_error_bounds(without, alone, LEVELS))
         errors[evidence] = bounds
         found.append(_calibration(held, bounds, evidence, model.gpu_type))
+    if guesses is not None and Evidence.CONSTANT in errors:
+        of = [c.evidence for c in found].index(Evidence.CONSTANT)
+        found[of] = _also_for_guesses(found[of], guesses, alone, found)
+        errors[Evidence.CONSTANT] = found[of].low
     if Evidence.REGRESSED in errors:
         # One share for each pair leaves nothing to leave out. A measurement is no worse than a
         # guess, so what is known of guesses holds for it.
         measured = errors.get(Evidence.MEASURED, ())
         errors[Evidence.MEASURED] = _with_levels_of(measured, errors[Evidence.REGRESSED])
     return CompanyBounds(errors, tuple(found))
+
+
+def _also_for_guesses(
+    constant: Calibration, guesses: Residuals, alone: Bounds, known: Sequence[Calibration]
+) -> Calibration:
+    """Return bounds that hold for constants and for guesses, one label being for both.
+
+    A guess is never bound tighter than what rests on telemetry of its own.
+    """
+    low = _wider(constant.low, company_error_bounds(guesses, alone, LEVELS))
+    high = _wider(constant.high, slowdown_error_bounds(guesses, LEVELS))
+    for c in known:
+        if c.evidence is Evidence.REGRESSED:
+            low, high = _wider(low, c.low), _wider(high, c.high)
+    return constant.model_copy(update={"low": low, "high": high})
 
 
 def _wider(bounds: Bounds, others: Bounds) -> Bounds:
@@ -135,7 +161,7 @@ def _calibration(held: Residuals, low: Bounds, evidence: Evidence, gpu: str | No
     )
 
 
-def _by_constant(cells: Cells, model: CompanyModel) -> Residuals | None:
+def by_constant(cells: Cells, model: CompanyModel) -> Residuals | None:
     """Return residuals of the median slowdown of each pair of roles, without the workload."""
     training = np.isin(np.array(cells.names, dtype=object), list(model.training))
     kind = 2 * training[cells.victim] + training[cells.neighbour]

@@ -18,9 +18,9 @@ from colocate.errors import InputError
 from colocate.models.company import OVERLAP_SLACK
 from colocate.models.fitting.company_cells import Cells, cells_of, crowds_of
 from colocate.models.fitting.company_composition import choose_composition
-from colocate.models.fitting.company_regression import CANDIDATES, SEPARABLE, fit_additive
-from colocate.models.fitting.company_solo import SoloRates, solo_rates
 from colocate.models.fitting.company_measured import measured_pairs
+from colocate.models.fitting.company_regression import CANDIDATES, SEPARABLE, Fitted, fit_additive
+from colocate.models.fitting.company_solo import SoloRates, solo_rates
 from colocate.models.fitting.company_telemetry import telemetry_of
 from colocate.models.regression.features import Traits
 from colocate.profile.company import CandidateError, CompanyModel, RoleConstant, Telemetry
@@ -42,6 +42,10 @@ class CompanyFit(NamedTuple):
     """Measurements with several neighbours, used to choose the composition."""
     dropped: dict[str, int]
     """Rows in company that were not used, by reason."""
+    told: Fitted | None = None
+    """The regression on the cells with telemetry, whether or not the model uses it."""
+    separable: Fitted | None = None
+    """The regression on all cells, without telemetry."""
 
 
 class Prepared(NamedTuple):
@@ -97,14 +101,14 @@ def fit_company(
             advice="measure workloads in company, and each of them alone as well.",
         )
     told = cells.take(ready.told)
-    regression = separable = None
+    regression = by_telemetry = separable = None
     candidates: tuple[CandidateError, ...] = ()
     if _pairs(told) >= FEWEST_PAIRS:
-        fitted = fit_additive(told, ready.traits, CANDIDATES)
-        if fitted.model.kernel is not None:
-            regression, candidates = fitted.model, fitted.errors
+        by_telemetry = fit_additive(told, ready.traits, CANDIDATES)
+        if by_telemetry.model.kernel is not None:
+            regression, candidates = by_telemetry.model, by_telemetry.errors
     if _pairs(cells) >= FEWEST_PAIRS:
-        separable = fit_additive(cells, None, SEPARABLE).model
+        separable = fit_additive(cells, None, SEPARABLE)
     of_type = table.take(table["gpu"] == gpu)
     roles = workload_roles(of_type)
     overlap = float(np.max(cells.victim_share + cells.neighbour_share)) - 100
@@ -115,7 +119,7 @@ def fit_company(
         measured=tuple(measured_pairs(cells)),
         telemetry=tuple(ready.telemetry),
         regression=regression,
-        separable=separable,
+        separable=None if separable is None else separable.model,
         constants=_constants(cells, roles),
         most_overlap_pct=min(max(overlap, 0.0), 100.0),
         candidates=candidates,
@@ -124,7 +128,7 @@ def fit_company(
     if crowds:
         chosen = choose_composition(model, crowds, cells.names)
         model = model.model_copy(update={"composition": chosen})
-    return CompanyFit(model, cells.size, len(crowds), ready.dropped)
+    return CompanyFit(model, cells.size, len(crowds), ready.dropped, by_telemetry, separable)
 
 
 def workload_roles(table: ProfileTable) -> dict[str, str]:

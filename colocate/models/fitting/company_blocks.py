@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from colocate.models.fitting.company_cells import Cells
+from colocate.models.fitting.company_design import Design
 from colocate.models.regression.features import Queries
 from colocate.models.regression.hats import hat_matrix
 from colocate.models.regression.kernel import gaussian, landmarks
@@ -81,7 +82,7 @@ class KernelPlace(NamedTuple):
 class Columns(NamedTuple):
     """The columns of one candidate, in blocks."""
 
-    x: Floats
+    x: Design
     scale: float
     """Standard deviation of y, in which the candidate's parts are given."""
     candidate: Candidate
@@ -102,30 +103,38 @@ def queries(cells: Cells) -> Queries:
 def columns(cells: Cells, candidate: Candidate, place: KernelPlace | None, scale: float) -> Columns:
     """Return the columns of a candidate; without a `place` for its kernel it has none."""
     n = cells.size
-    blocks: list[Floats] = [np.ones((n, 1))]
+    full: list[Floats] = [np.ones((n, 1))]
     if place is not None:
-        blocks.append(candidate.kernel * scale * place.bumps)
+        full.append(candidate.kernel * scale * place.bumps)
     victims = np.unique(cells.victim)
     neighbours = np.unique(cells.neighbour)
     victim_knots = _knots(cells.victim_share)
     neighbour_knots = _knots(cells.neighbour_share)
+    at: list[Ints] = [np.zeros((n, 0), dtype=np.int64)]
+    entries: list[Floats] = [np.zeros((n, 0))]
+    width = 0
     for size, who, all_of, share, knots in (
         (candidate.victim, cells.victim, victims, cells.victim_share, victim_knots),
         (candidate.neighbour, cells.neighbour, neighbours, cells.neighbour_share, neighbour_knots),
     ):
         if size:
-            weights = hat_matrix(share, knots) @ _factor(knots) * size * scale
-            cube = np.zeros((n, all_of.size, knots.size))
-            cube[np.arange(n), np.searchsorted(all_of, who)] = weights
-            blocks.append(cube.reshape(n, -1))
+            first = width + np.searchsorted(all_of, who) * knots.size
+            at.append(first[:, None] + np.arange(knots.size))
+            entries.append(hat_matrix(share, knots) @ _factor(knots) * size * scale)
+            width += all_of.size * knots.size
     ends = np.sort(np.stack([cells.victim, cells.neighbour], axis=1), axis=1)
     pairs, which = np.unique(ends, axis=0, return_inverse=True)
     if candidate.pair:
-        block = np.zeros((n, len(pairs)))
-        block[np.arange(n), which.ravel()] = candidate.pair * scale
-        blocks.append(block)
+        at.append(width + which.reshape(n, 1))
+        entries.append(np.full((n, 1), candidate.pair * scale))
+        width += len(pairs)
     return Columns(
-        np.concatenate(blocks, axis=1),
+        Design(
+            np.concatenate(full, axis=1),
+            np.concatenate(at, axis=1),
+            np.concatenate(entries, axis=1),
+            width,
+        ),
         scale,
         candidate,
         place,

@@ -68,6 +68,8 @@ class Fitted(NamedTuple):
 
     model: AdditiveModel
     ridge: Ridge
+    columns: Columns
+    """What the coefficients belong to."""
     errors: tuple[CandidateError, ...]
 
 
@@ -96,7 +98,7 @@ def fit_additive(cells: Cells, traits: Traits | None, candidates: Sequence[Candi
         CandidateError(name=c.name, error_pct=100 * _total(e, len(by_pair)), chosen=i == best)
         for i, (e, c, _, _) in enumerate(tried)
     )
-    return Fitted(additive_model(cells.names, chosen, fit.coefficients), fit, errors)
+    return Fitted(additive_model(cells.names, chosen, fit.coefficients), fit, chosen, errors)
 
 
 def groups_of(cells: Cells, kind: Group) -> dict[str, Ints]:
@@ -109,14 +111,16 @@ def groups_of(cells: Cells, kind: Group) -> dict[str, Ints]:
         members = [(victim == w) | (neighbour == w) for w in range(len(cells.names))]
         named = zip(cells.names, map(np.flatnonzero, members), strict=True)
         return {name: rows for name, rows in named if rows.size}
-    if kind == "pair":
+    if kind == "pair" and cells.size:
         ends = np.sort(np.stack([victim, neighbour], axis=1), axis=1)
-        pairs = np.unique(ends, axis=0)
+        pairs, which = np.unique(ends, axis=0, return_inverse=True)
+        order = np.argsort(which.ravel(), kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(which.ravel()))[:-1])
         return {
-            f"{cells.names[a]}+{cells.names[b]}": np.flatnonzero((ends == (a, b)).all(axis=1))
-            for a, b in pairs
+            f"{cells.names[a]}+{cells.names[b]}": rows
+            for (a, b), rows in zip(pairs, parts, strict=True)
         }
-    who = victim if kind == "victim" else neighbour
+    who = neighbour if kind == "neighbour" else victim
     return {cells.names[w]: np.flatnonzero(who == w) for w in np.unique(who)}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.errors import InputError
-from colocate.models.fitting.company import Prepared, prepare
+from colocate.models.fitting.company import CompanyFit, Prepared, prepare
 from colocate.models.fitting.company_blocks import Candidate, queries
 from colocate.models.fitting.company_cells import Cells
 from colocate.models.fitting.company_regression import (
@@ -59,13 +59,26 @@ def out_of_group_residuals(
     return residuals_of(prepare(table, gpu, solo), group, refit=refit)
 
 
-def residuals_of(ready: Prepared, group: Group, *, refit: bool = False) -> Residuals:
-    """Do the same with cells that are prepared already."""
+def residuals_of(
+    ready: Prepared, group: Group, *, refit: bool = False, fit: CompanyFit | None = None
+) -> Residuals:
+    """Do the same with cells that are prepared already.
+
+    Parameters
+    ----------
+    ready
+        The cells.
+    group, refit
+        As for `out_of_group_residuals`.
+    fit
+        What `fit_company` made of these very cells, which the quick way need not do again.
+    """
     told = ready.cells.take(ready.told)
     traits: Traits | None = ready.traits
     # without telemetry the separable model is what predictions rest on
     if told.size == 0:
         told, traits = ready.cells, None
+    known = None if fit is None else fit.separable if traits is None else fit.told
     named = groups_of(told, group)
     groups = list(named.values())
     if len(groups) < 2:
@@ -77,7 +90,8 @@ def residuals_of(ready: Prepared, group: Group, *, refit: bool = False) -> Resid
     if refit:
         errors = [_refitted(told, traits, rows) for rows in groups]
     else:
-        errors = left_out(fit_additive(told, traits, _candidates(traits)).ridge, groups)
+        known = known or fit_additive(told, traits, _candidates(traits))
+        errors = left_out(known.ridge, groups)
     log = told.log_slowdown[every] - np.concatenate(errors)
     names = np.array(told.names, dtype=object)
     return Residuals(

@@ -12,6 +12,8 @@ is that of the arrivals. The elasticity is the slope of log r over log p, betwee
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,7 +40,7 @@ def telemetry_of(table: ProfileTable, solo: SoloRates) -> list[Telemetry]:
         rows = usable & (table["workload"] == name)
         shares = _thin(np.unique(table["share_pct"][rows]))
         batches = _thin(np.unique(batch[rows]))
-        fields = {}
+        fields: dict[str, Any] = {}
         rate = solo(name, *np.meshgrid(batches, shares, indexing="ij"))
         if not np.isfinite(rate).all():
             continue  # without a rate alone, activity cannot be spread

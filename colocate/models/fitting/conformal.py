@@ -170,10 +170,16 @@ def _parts(labels: Labels, order: Ints) -> tuple[Ints, NDArray[np.str_]]:
         raise InputError(
             f"{len(labels)} labels for {order.size} scores", advice="give one to each score."
         )
-    split = [str(text).split("+") for text in np.asarray(labels, dtype=object)[order]]
-    found = [(row, name) for row, names in enumerate(split) for name in names if name]
-    rows = np.array([row for row, _ in found], dtype=np.int64)
-    return rows, np.array([name for _, name in found], dtype=str)
+    code: dict[str, int] = {}
+    of = np.array([code.setdefault(str(text), len(code)) for text in labels], dtype=np.int64)[order]
+    # There are many scores and few labels: each is cut once.
+    names = [[name for name in text.split("+") if name] for text in code]
+    sizes = np.array([len(parts) for parts in names], dtype=np.int64)
+    flat = np.array([name for parts in names for name in parts], dtype=str)
+    rows = np.repeat(np.arange(order.size), sizes[of])
+    within = np.arange(rows.size) - np.repeat(np.cumsum(sizes[of]) - sizes[of], sizes[of])
+    starts = np.cumsum(sizes) - sizes
+    return rows, flat[starts[of[rows]] + within]
 
 
 def _pooled(owners: _Owners, beta: Floats, left_out: Ints | None = None) -> Floats:

@@ -1,6 +1,7 @@
 """From a profile table to fitted models: everything in its order, and a report of how it went.
 
-    table -> repeats merged -> rates alone -> memory -> slowdowns in company -> error bounds
+    table -> repeats merged -> rates alone -> memory -> slowdowns in company
+          -> guesses for workloads known by their layers -> error bounds
 
 Slowdowns are fitted against the fitted rates alone, so that rate alone over slowdown gives back the
 rate in company that was measured.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from colocate.models.company import Company
 from colocate.models.company_tables import pair_slowdowns
 from colocate.models.fitting.calibration import CompanyBounds, calibrate_alone, calibrate_company
+from colocate.models.fitting.cold_start import check_layers, start_cold
 from colocate.models.fitting.company import fit_company, prepare, workload_roles
 from colocate.models.fitting.company_solo import SoloRates
 from colocate.models.fitting.memory import fit_memory
@@ -27,6 +29,7 @@ from colocate.profile.bounds import Bounds
 from colocate.profile.company import CompanyModel
 from colocate.profile.fitted import (
     CurveReport,
+    FamilyError,
     FitReport,
     FittedModels,
     RowsLeftOut,
@@ -34,6 +37,7 @@ from colocate.profile.fitted import (
 )
 from colocate.schema import Evidence
 from colocate.tables.clean import Cleaned, clean
+from colocate.tables.layers import Layers
 from colocate.tables.table import ProfileTable
 
 __all__ = ["EVERY_PAIR", "fit_models", "fitted_rates_alone"]
@@ -64,6 +68,7 @@ beside a task and a task beside a service."""
 def fit_models(
     table: ProfileTable,
     *,
+    layers: Layers | None = None,
     tenants: int = 2,
     progress: Callable[[str], None] | None = None,
 ) -> FittedModels:
@@ -73,6 +78,9 @@ def fit_models(
     ----------
     table
         Measurements, alone and, where there are any, in company.
+    layers
+        How many layers of each kind networks have: with them, slowdowns of workloads without
+        telemetry are told from workloads that are built alike.
     tenants
         How many workloads may share a GPU in the plans to come.
     progress
@@ -81,16 +89,18 @@ def fit_models(
     Raises
     ------
     InputError
-        When no row says how fast some workload runs alone.
+        When no row says how fast some workload runs alone, or the layers contradict the table.
     """
     say = progress or _nobody
     say("merging repeats")
     cleaned = clean(_in_fixed_order(table))
     measured = cleaned.table
+    roles = workload_roles(measured)
+    if layers is not None:
+        check_layers(layers, roles)
     say("rates alone")
     fits = fit_rates(measured)
     alone = calibrate_alone(fits)
-    roles = workload_roles(measured)
     profiles = [
         _profile(measured, fit, roles[fit.workload], alone.low) for fit in fits.fits.values()
     ]
@@ -106,14 +116,22 @@ def fit_models(
         if ready.cells.size == 0:
             notes.append(f"{gpu}: no row in company could be used")
             continue
-        model = fit_company(measured, gpu, ready=ready).model
+        fit = fit_company(measured, gpu, ready=ready)
+        model, guesses = fit.model, None
+        if layers is not None:
+            say(f"telemetry from layers on {gpu}")
+            cold = start_cold(ready, fit, measured, layers, roles)
+            model, guesses = cold.model, cold.held
+            notes += [f"{gpu}: {note}" for note in cold.notes]
         say(f"error bounds in company on {gpu}")
-        bounds = calibrate_company(ready, model, alone.low)
+        bounds = calibrate_company(ready, fit, alone.low, guesses=guesses)
         companies.append(model)
         calibration += bounds.calibration
         pairs += _pairs(model, measured, tenants, bounds, notes)
         if model.composition != "product":
             notes.append(f"{gpu}: beside several neighbours excesses added up; plans multiply")
+    if layers is not None and not companies:
+        notes.append("layers are not used: nothing was measured in company")
     notes += [
         f"{doubt.workload} on {doubt.gpu}: {doubt.message}"
         for doubt in cleaned.doubts
@@ -195,11 +213,11 @@ def _pairs(
     serving = [n for n, trains in zip(names, company.training, strict=True) if not trains]
     training = [n for n, trains in zip(names, company.training, strict=True) if trains]
     blocks = [(serving, training), (training, serving)]
-    blocks += [
-        ([m.victim], [m.neighbour])
-        for m in model.measured
-        if (m.victim in serving) == (m.neighbour in serving)
-    ]
+    alike: dict[str, list[str]] = {}
+    for m in model.measured:
+        if (m.victim in serving) == (m.neighbour in serving):
+            alike.setdefault(m.victim, []).append(m.neighbour)
+    blocks += [([victim], neighbours) for victim, neighbours in alike.items()]
     notes.append(
         f"{model.gpu_type}: {len(names)} workloads are too many to list every pair; listed are "
         "services beside tasks and all measured pairs"
@@ -254,6 +272,7 @@ def _curve_report(fit: RateFit) -> CurveReport:
         gpu_type=fit.gpu,
         method=_method(fit),
         error_pct=None if fit.error is None else 100 * fit.error,
+        families=tuple(_families(fit)),
         points=tuple(points),
         notes=tuple(islice((*_too_few(fit), *fit.notes), 1000)),
     )
@@ -265,6 +284,16 @@ def _too_few(fit: RateFit) -> Iterable[str]:
         yield (
             f"batch {', '.join(few)}: measured at fewer than {ENOUGH_SHARES} shares, so that "
             "nothing is known of the error; the curve has no bound"
+        )
+
+
+def _families(fit: RateFit) -> Iterable[FamilyError]:
+    for name, weight in fit.weights.items():
+        error = fit.family_errors.get(name)
+        yield FamilyError(
+            family=name,
+            weight=min(1.0, weight),
+            error_pct=None if error is None else 100 * error,
         )
 
 
@@ -283,4 +312,7 @@ def _told(model: CompanyModel) -> str:
         parts.append("others by a regression on telemetry")
     elif model.separable is not None:
         parts.append("others by victim and aggressor")
+    by_layers = sum(t.guessed for t in model.telemetry)
+    if by_layers:
+        parts.append(f"{by_layers} workload{'s' * (by_layers > 1)} by layers")
     return f"{model.gpu_type}: {', '.join(parts)}, then one constant for each pair of roles"

@@ -2,9 +2,16 @@
 
     t never grows with the share, and the time of a batch never shrinks as the batch grows.
 
-Where the averages disagree with that they are pooled (isotonic regression of log t); what the
-measurements themselves disagree on is reported. Then points are dropped as long as the curve
-through the rest stays within `TRUE_TO`.
+Where the averages disagree with that they are pooled (isotonic regression of log t). That is done
+once for all of them (g) and once for those between measured shares only (m). With the bounds that
+m sets for a batch b and a share p,
+
+    least(b, p) = max of m(b', p') over b' <= b, p' >= p,    most(b, p) = min over b' >= b, p' <= p,
+
+the result is the median of least, g and most: in order, since each of the three is, and equal to m
+wherever there is m, so that no extrapolation pulls at it. What the measurements themselves disagree
+on is reported. Then points are dropped as long as the curve through the rest stays within
+`TRUE_TO`.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ from colocate.profile import BatchPoints, MonotoneTableCurve, RatePoint
 __all__ = ["disagreements", "few_points", "monotone", "table_curve"]
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 TRUE_TO: Final = 0.001
 """Relative error of the curve through fewer points."""
@@ -31,20 +39,40 @@ WORTH_A_WORD: Final = 0.05
 REPEATS_DIFFER: Final = 0.25
 
 
-def monotone(log_time: Floats) -> Floats:
+def monotone(log_time: Floats, measured: Bools) -> Floats:
     """Return [batch, share]: times that fall with the share and grow with the batch.
 
-    The two directions are pooled in turns until nothing changes.
+    Times between measured shares have the say: what goes beyond them changes none of these.
+
+    Parameters
+    ----------
+    log_time
+        [batch, share]: fitted times.
+    measured
+        [batch, share]: from the smallest measured share of the batch to the largest.
     """
+    everywhere = _pooled(log_time, np.ones_like(measured))
+    inside = _pooled(log_time, measured)
+    least = np.where(measured, inside, -np.inf)
+    least = np.maximum.accumulate(np.maximum.accumulate(least, axis=0)[:, ::-1], axis=1)[:, ::-1]
+    most = np.where(measured, inside, np.inf)
+    most = np.minimum.accumulate(np.minimum.accumulate(most[::-1], axis=0)[::-1], axis=1)
+    found: Floats = np.median([least, everywhere, most], axis=0)
+    return found
+
+
+def _pooled(log_time: Floats, cells: Bools) -> Floats:
+    """Return times in which those cells are in order; both directions in turns until they are."""
     found = log_time.copy()
+    rows, columns = [np.flatnonzero(c) for c in cells], [np.flatnonzero(c) for c in cells.T]
     for _ in range(20):
         before = found.copy()
-        for j in range(found.shape[1]):
-            if np.any(np.diff(found[:, j]) < 0):
-                found[:, j] = isotonic_regression(found[:, j]).x
-        for i in range(found.shape[0]):
-            if np.any(np.diff(found[i]) > 0):
-                found[i] = isotonic_regression(found[i], increasing=False).x
+        for j, of in enumerate(columns):
+            if np.any(np.diff(found[of, j]) < 0):
+                found[of, j] = isotonic_regression(found[of, j]).x
+        for i, of in enumerate(rows):
+            if np.any(np.diff(found[i, of]) > 0):
+                found[i, of] = isotonic_regression(found[i, of], increasing=False).x
         if np.allclose(before, found, rtol=0, atol=1e-12):
             break
     return found

@@ -107,6 +107,8 @@ class RateFit:
     """Where the measurements disagree."""
     error: float | None
     """Mean relative error at left-out points of this workload; None without any."""
+    family_errors: Mapping[str, float]
+    """The same for each family by itself, at the same points; empty without any."""
 
     def rate_at(self, batch: ArrayLike, share_pct: ArrayLike) -> Floats:
         """Return samples per second for batches and shares that broadcast."""
@@ -281,6 +283,8 @@ def _fit_gpu(
     for name in sorted(set(workload)):
         rows = [i for i, w in enumerate(workload) if w == name]
         errors = [abs(np.expm1(h.log_error)) for h in held if h.key.workload == name]
+        own = left_out.error[[owner[i] == name for i in left_out.curve.tolist()]]
+        each = np.abs(np.expm1(-own)).mean(axis=0).tolist() if len(own) else []
         fits[name, curves[rows[0]].key.gpu] = _fit_workload(
             [curves[i] for i in rows],
             [used[i] for i in rows],
@@ -289,6 +293,7 @@ def _fit_gpu(
             grid,
             dict(zip(members, weights[name].tolist(), strict=True)),
             float(np.mean(errors)) if errors else None,
+            dict(zip(members, each, strict=False)),
             settings,
         )
     return fits, dropped, held, shift
@@ -302,6 +307,7 @@ def _fit_workload(
     grid: Floats,
     weights: Mapping[str, float],
     error: float | None,
+    family_errors: Mapping[str, float],
     settings: RateSettings,
 ) -> RateFit:
     surface = fit_surface(curves)
@@ -313,7 +319,8 @@ def _fit_workload(
         at = np.searchsorted(grid, curves[i].share_pct)
         log_time[i] = said + np.mean(curves[i].log_time - said[at])
     if settings.monotone:
-        log_time = monotone(log_time)
+        first, last = (np.array([c.share_pct[at] for c in curves])[:, None] for at in (0, -1))
+        log_time = monotone(log_time, (grid >= first) & (grid <= last))
     return RateFit(
         workload=curves[0].key.workload,
         gpu=curves[0].key.gpu,
@@ -327,6 +334,7 @@ def _fit_workload(
         points=tuple(used),
         notes=tuple(disagreements(measured)),
         error=error,
+        family_errors=family_errors,
     )
 
 

@@ -6,8 +6,9 @@
     nearest  t(x) = sum_k w_k t_k / sum_k w_k,   w_k = exp(-|x - x_k|^2 / (2 d l^2)),   d kinds
 
 Targets are log(1 + SM activity), log(1 + DRAM activity), both in per cent, and the elasticity of
-the rate to the share, on the whole GPU. At another share the activity follows the rate:
-activity(p) = activity(100) r(p) / r(100), where r(p) = p^elasticity unless its rates are given.
+the rate to the share, on the whole GPU at the largest batch. Elsewhere the activity follows the
+rate: activity(b, p) = activity(100) r(b, p) / r(100), where r(100) is the rate at the largest batch
+and share, and r(p) = p^elasticity unless its rates are given.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def telemetry_from_structure(
     role: Literal["inference", "training"],
     layers: Mapping[str, float],
     *,
-    batch: int = 1,
+    batches: Sequence[int] = (1,),
     share_pct: Sequence[float] | None = None,
     rate: ArrayLike | None = None,
 ) -> Telemetry:
@@ -90,10 +91,10 @@ def telemetry_from_structure(
         Name and role of the new one.
     layers
         How many layers it has of each kind.
-    batch
-        Its batch size.
+    batches
+        Its batch sizes, ascending.
     share_pct, rate
-        Its rates alone, ascending in share, where they were measured.
+        Its rates alone for each batch and share, both ascending, where they were measured.
     """
     n = len(model.workloads)
     log_sm, log_dram, elasticity = structure_targets(
@@ -108,24 +109,26 @@ def telemetry_from_structure(
             "shares and rates belong together", advice="give both `share_pct` and `rate`."
         )
     shares = SHARES if share_pct is None else np.asarray(share_pct, dtype=float)
+    shape = (len(batches), shares.size)
     if rate is None or shares.size < 2:
-        slope = np.full(shares.size, np.clip(elasticity, 0, MOST_ELASTICITY))
+        slope = np.full(shape, np.clip(elasticity, 0, MOST_ELASTICITY))
         relative = (shares / 100) ** slope
     else:
-        rates = np.asarray(rate, dtype=float)
-        slope = np.clip(np.gradient(np.log(rates), np.log(shares)), 0, MOST_ELASTICITY)
-        relative = rates / rates[-1]
+        rates = np.reshape(np.asarray(rate, dtype=float), shape)
+        slope = np.clip(np.gradient(np.log(rates), np.log(shares), axis=1), 0, MOST_ELASTICITY)
+        relative = rates / rates[-1, -1]
     return Telemetry(
         workload=workload,
         role=role,
-        batch=(batch,),
+        batch=tuple(batches),
         share_pct=tuple(float(p) for p in shares),
         sm_activity_pct=_activity(log_sm, relative),
         dram_activity_pct=_activity(log_dram, relative),
-        elasticity=tuple(float(e) for e in slope),
+        elasticity=tuple(float(e) for e in slope.ravel()),
+        guessed=True,
     )
 
 
 def _activity(log: float, relative: Floats) -> tuple[float, ...]:
     whole = float(np.clip(np.expm1(log), 0, 100))
-    return tuple(float(a) for a in np.clip(whole * relative, 0, 100))
+    return tuple(float(a) for a in np.clip(whole * relative, 0, 100).ravel())

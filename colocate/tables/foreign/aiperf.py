@@ -4,17 +4,18 @@ Layout of AIPerf export schema 1.0 to 1.4 (`export_models.py`): metrics are keys
 `{"unit": .., "avg": .., "p99": .., "std": ..}`, among them `request_throughput`, `request_latency`,
 `output_token_throughput` and `inter_token_latency`; the first releases had them under `records`.
 `input_config` holds the model (`endpoint.model_names`, later `models.items[].name`) and the load
-(`loadgen.concurrency`, `loadgen.request_rate`).
+(`aiperf_load`).
 
-The batch is the number of requests in flight, as for vLLM: `concurrency`, where there is no request
-rate. `request` counts requests and takes the whole latency; `decode` counts output tokens and takes
-the time between them. With a request rate the load is open: the row has `arrival_rps` in samples,
-for `decode` the requests offered times the tokens that each one got.
+The batch is the number of requests in flight, as for vLLM: `concurrency`, in a closed loop.
+`request` counts requests and takes the whole latency; `decode` counts output tokens and takes the
+time between them. With an open load the row has `arrival_rps` in samples, for `decode` the requests
+offered times the tokens that each one got. Where the load is open and the file does not tell how
+much was offered, as when a trace is replayed, the run is left out unless `arrival_rps` is stated:
+what was reached is not what the GPU can do.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from colocate.tables.foreign._made import (
     offered_tokens,
     read_objects,
 )
+from colocate.tables.foreign.aiperf_load import UNTOLD, load_of
 from colocate.tables.read import TableFile
 
 __all__ = ["read"]
@@ -85,15 +87,17 @@ def read(
             )
         latency = _inner(metrics, latency_key)
         unit = _unit(latency, label)
-        load = _inner(_inner(summary, "input_config"), "loadgen")
-        requests = _open(arrival_rps if arrival_rps is not None else load.get("request_rate"))
+        load = load_of(summary)
+        requests = load.requests_rps if arrival_rps is None else arrival_rps
+        is_open = load.is_open or arrival_rps is not None
         offered = requests
-        if phase == "decode" and requests is not None:
+        if is_open and requests is None:
+            left_out[i] = UNTOLD
+        elif phase == "decode" and is_open:
             reached = _inner(metrics, "request_throughput").get("avg")
             offered = offered_tokens(requests, rate, reached)
             if offered is None:
                 left_out[i] = NO_LOAD
-        in_flight = batch if batch is not None else load.get("concurrency")
         rows.append(
             {
                 "workload": name_from(label, workload, _model(summary)),
@@ -101,7 +105,7 @@ def read(
                 "latency_ms": _times(latency.get("avg"), unit),
                 "latency_p99_ms": _times(latency.get("p99"), unit),
                 "arrival_rps": offered,
-                "batch": in_flight if requests is None or batch is not None else None,
+                "batch": load.in_flight if batch is None and not is_open else batch,
             }
         )
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
@@ -131,11 +135,6 @@ def _unit(latency: Mapping[str, Any], label: str) -> float:
             advice=f"use one of {', '.join(_MS)}.",
         )
     return _MS[unit]
-
-
-def _open(rate: object) -> object:
-    """Return the requests per second of an open load, or None for a closed loop."""
-    return None if isinstance(rate, float) and not math.isfinite(rate) else rate
 
 
 def _times(value: object, unit: float) -> object:

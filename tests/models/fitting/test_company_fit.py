@@ -44,6 +44,33 @@ def test_groups_left_out_are_predicted(world: ProfileTable, group: Group, most: 
         assert quick.unit[row] in (ends[1:] if group == "neighbour" else ends)
 
 
+@pytest.mark.parametrize("told", ["all", "some", "none"])
+def test_what_was_fitted_need_not_be_fitted_again(world: ProfileTable, told: str) -> None:
+    """Errors come out the same from the fit at hand and from one that is made for them."""
+    table = world
+    if told != "all":
+        blind = ["w0", "w1"] if told == "some" else [w.name for w in WORKS]
+        hidden = np.isin(table["workload"], blind)
+        table = table.replace(
+            **{
+                name: np.where(hidden, np.nan, table[name])
+                for name in ("sm_activity_pct", "dram_activity_pct")
+            }
+        )
+    ready = prepare(table, GPU)
+    assert bool(ready.told.all()) == (told == "all")
+    assert bool(ready.told.any()) == (told != "none")
+    fit = fit_company(table, GPU, ready=ready)
+    group: Group
+    for group in ("pair", "workload"):
+        for asked in (ready, ready._replace(told=np.zeros_like(ready.told))):
+            quick = residuals_of(asked, group, fit=fit)
+            slow = residuals_of(asked, group)
+            assert quick.predicted == pytest.approx(slow.predicted, rel=1e-12)
+            assert quick.unit.tolist() == slow.unit.tolist()
+            assert (quick.measured == slow.measured).all()
+
+
 def test_a_refit_sees_nothing_of_its_group(world: ProfileTable) -> None:
     """Absurd rates in a group leave the predictions for that group as they are."""
     absurd = world["rate"].copy()

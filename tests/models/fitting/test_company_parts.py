@@ -17,10 +17,11 @@ from colocate.models.fitting.company_blocks import (
     queries,
 )
 from colocate.models.fitting.company_cells import cells_of, crowds_of
-from colocate.models.fitting.company_regression import FEATURES, fit_additive, groups_of
-from colocate.models.fitting.company_ridge import fit_ridge, left_out
-from colocate.models.fitting.company_solo import rising, solo_rates
+from colocate.models.fitting.company_design import Design
 from colocate.models.fitting.company_measured import measured_pairs
+from colocate.models.fitting.company_regression import FEATURES, fit_additive, groups_of
+from colocate.models.fitting.company_ridge import coefficients_without, fit_ridge, left_out
+from colocate.models.fitting.company_solo import rising, solo_rates
 from colocate.models.fitting.company_telemetry import telemetry_of
 from colocate.models.regression.additive import Additive
 from colocate.models.regression.features import Traits
@@ -149,11 +150,61 @@ def test_left_out_errors_are_those_of_a_fit_without_the_group(
     x, y = rng.normal(size=(20, width)), rng.normal(size=20)
     noise = rng.uniform(0.3, 2, 20)
     rows = [np.flatnonzero(label == g) for g in np.unique(label)]
-    for g, errors in zip(rows, left_out(fit_ridge(x, y, noise, rounds=1), rows), strict=True):
+    for g, errors in zip(
+        rows, left_out(fit_ridge(Design.of(x), y, noise, rounds=1), rows), strict=True
+    ):
         rest = np.setdiff1d(np.arange(20), g)
         u = x[rest] / noise[rest, None]
         b = np.linalg.solve(u.T @ u + np.eye(width), u.T @ (y[rest] / noise[rest]))
         assert errors == pytest.approx(y[g] - x[g] @ b, rel=1e-6, abs=1e-8)
+        without = coefficients_without(fit_ridge(Design.of(x), y, noise, rounds=1), g)
+        assert without == pytest.approx(b, rel=1e-6, abs=1e-8)
+
+
+def drawn_design(seed: int, rows: int, full: int, blocks: list[int]) -> tuple[Design, np.ndarray]:
+    """Return a design with an entry of each row in each block, and the same with all zeros."""
+    rng = np.random.default_rng(seed)
+    starts = np.cumsum([0, *blocks[:-1]])
+    at = np.stack([s + rng.integers(0, b, rows) for s, b in zip(starts, blocks, strict=True)], 1)
+    design = Design(rng.normal(size=(rows, full)), at, rng.normal(size=at.shape), sum(blocks))
+    written = np.zeros((rows, full + sum(blocks)))
+    written[:, :full] = design.full
+    for k in range(len(blocks)):
+        written[np.arange(rows), full + at[:, k]] = design.entries[:, k]
+    return design, written
+
+
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 12),
+    st.integers(0, 4),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3),
+)
+def test_a_design_is_what_it_stands_for(seed: int, rows: int, full: int, blocks: list[int]) -> None:
+    design, x = drawn_design(seed, rows, full, blocks)
+    rng = np.random.default_rng(seed)
+    b, y = rng.normal(size=x.shape[1]), rng.normal(size=rows)
+    assert design.shape == x.shape
+    assert design @ b == pytest.approx(x @ b)
+    assert design.moments(y) == pytest.approx(x.T @ y)
+    assert np.tril(design.gram()) == pytest.approx(np.tril(x.T @ x))
+    scaled = design.scaled(y)
+    assert scaled @ b == pytest.approx(y * (x @ b))
+    some = np.flatnonzero(rng.random(rows) < 0.5)
+    part, used = design.dense(some)
+    assert part == pytest.approx(x[np.ix_(some, used)])
+    assert not np.delete(x[some], used, axis=1).any()
+
+
+def test_few_entries_and_all_of_them_give_the_same_fit() -> None:
+    design, x = drawn_design(4, 90, 3, [6, 6, 10])
+    y = np.random.default_rng(5).normal(size=90)
+    noise = np.random.default_rng(6).uniform(0.1, 2, 90)
+    quick, slow = (fit_ridge(d, y, noise) for d in (design, Design.of(x)))
+    assert quick.coefficients == pytest.approx(slow.coefficients, abs=1e-12)
+    groups = [np.arange(k, 90, 7) for k in range(7)]
+    for one, two in zip(left_out(quick, groups), left_out(slow, groups), strict=True):
+        assert one == pytest.approx(two, abs=1e-10)
 
 
 def test_an_outlier_moves_the_robust_fit_little() -> None:
@@ -163,8 +214,8 @@ def test_an_outlier_moves_the_robust_fit_little() -> None:
     bad = y.copy()
     bad[7] += 5
     noise = np.full(60, 0.02)
-    robust = fit_ridge(x, bad, noise).coefficients
-    plain = fit_ridge(x, bad, noise, rounds=1).coefficients
+    robust = fit_ridge(Design.of(x), bad, noise).coefficients
+    plain = fit_ridge(Design.of(x), bad, noise, rounds=1).coefficients
     assert np.abs(robust - [0.1, 0.2]).max() < 0.003
     assert np.abs(plain - [0.1, 0.2]).max() > 0.006
 

@@ -128,6 +128,18 @@ def test_the_report_names_what_was_left_out() -> None:
     assert {c.workload for c in report.curves} == {w.name for w in WORKS}
 
 
+def test_every_family_is_in_the_report_with_its_error() -> None:
+    for curve in fitted().report.curves:
+        assert sum(f.weight for f in curve.families) == pytest.approx(1)
+        assert {f.family for f in curve.families} > {"hyperbola", "power", "monotone_table"}
+        errors = [f.error_pct for f in curve.families if f.error_pct is not None]
+        assert len(errors) == len(curve.families)
+        assert curve.error_pct is not None
+        assert curve.error_pct <= max(errors)
+    row = next(c for c in parse_models(dumps_models(fitted())).report.curves)
+    assert row.families == fitted().report.curves[0].families
+
+
 def test_without_company_there_are_curves_only() -> None:
     models = fit_models(table().take(table().alone))
     assert models.interference is None

@@ -199,6 +199,18 @@ def test_held_out_errors_are_those_of_points_that_had_no_part() -> None:
         assert sum(fit.weights.values()) == pytest.approx(1)
 
 
+def test_each_family_has_the_error_that_it_makes_alone() -> None:
+    table = measured(noise=0.02, seed=5)
+    fits = fit_rates(table).fits
+    for family in ("hyperbola", "power", "soft_maximum", "monotone_table"):
+        alone = fit_rates(table, RateSettings(members=(family,))).fits
+        for key, fit in fits.items():
+            assert fit.family_errors[family] == pytest.approx(alone[key].error)
+            assert fit.family_errors.keys() == fit.weights.keys()
+    few = fit_rates(table.take(np.isin(table["share_pct"], [10, 100])))
+    assert all(f.error is None and not f.family_errors for f in few.fits.values())
+
+
 def test_rows_that_say_nothing_about_rates_alone_are_counted() -> None:
     table = measured(workloads=3)
     n = len(table)

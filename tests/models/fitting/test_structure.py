@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from colocate.errors import InputError
-from colocate.models.company import SOURCES, Company, Queries
+from colocate.models.company import EVIDENCE_OF, SOURCES, Company, Queries
 from colocate.models.fitting.company import fit_company
 from colocate.models.fitting.structure import fit_structure
 from colocate.models.regression.structure import telemetry_from_structure
 from colocate.profile.company import StructureModel, Telemetry
+from colocate.schema import Evidence
 from tests.contention import GPU, draw_works, measure
 
 
@@ -93,10 +94,11 @@ def test_a_workload_known_by_its_layers_is_predicted_by_the_regression() -> None
     model = fit_company(measure(works), GPU).model
     layers = {w.name: {"conv": round(1e4 * w.compute), "fc": round(1e4 * w.memory)} for w in works}
     structure = fit_structure(model.telemetry, layers)
-    new = telemetry_from_structure(structure, "new", "training", layers["w1"], batch=4)
+    new = telemetry_from_structure(structure, "new", "training", layers["w1"], batches=[4])
     company = Company(model, [new])
     v, n = company.index(["w0", "new"])
     q = Queries(*(np.array([x]) for x in (v, n, 4.0, 4.0, 50.0, 50.0)))
     found = company.predict(q)
-    assert SOURCES[found.source[0]] == "regression"
+    assert SOURCES[found.source[0]] == "structure"
+    assert EVIDENCE_OF[found.source[0]] is Evidence.CONSTANT
     assert 1 < found.slowdown[0] < 1.5

@@ -116,6 +116,82 @@ def test_a_stated_load_is_one_of_requests():
     assert table["arrival_rps"].tolist() == [300]
 
 
+SCHEDULES = {
+    "asked for": {"input": {"fixed_schedule": True}, "loadgen": {"concurrency": 16}},
+    "of a trace": {"input": {"custom_dataset_type": "mooncake_trace"}, "loadgen": {}},
+    "before a rate": {"input": {"fixed_schedule": True}, "loadgen": {"request_rate": 7.5}},
+    "as a phase": {"phases": [{"name": "profiling", "type": "fixed_schedule"}]},
+    "as phases": {"phases": [{"type": "concurrency", "concurrency": c} for c in (1, 2)]},
+    "a rate that changes": {"phases": [{"type": "poisson", "rate_series": {}}]},
+    "of agents": {"phases": [{"type": "concurrency", "timing_mode": "agentic_replay"}]},
+}
+
+
+@pytest.mark.parametrize("config", SCHEDULES.values(), ids=SCHEDULES.keys())
+@pytest.mark.parametrize("phase", ["request", "decode"])
+def test_a_replayed_schedule_is_no_closed_loop(config, phase):
+    """8 requests per second were reached; the trace may have asked for no more."""
+    run = data({**AIPERF, "input_config": config})
+    asked: dict[str, Any] = {"gpu": "H100", "workload": "llm", "phase": phase}
+    found = aiperf.read(run, **asked)
+    assert len(found.table) == 0
+    assert "arrival_rps" in found.dropped[0].reason
+    table = aiperf.read(run, **asked, arrival_rps=7.5).table
+    assert table["arrival_rps"].tolist() == [7.5 if phase == "request" else 7.5 * 150]
+    assert np.isnan(table["batch"][0])
+
+
+@pytest.mark.parametrize(
+    ("config", "batch", "load"),
+    [
+        ({"input": {"fixed_schedule": False}, "loadgen": {"concurrency": 4}}, 4, None),
+        (
+            {
+                "input": {"custom_dataset_type": "mooncake_trace"},
+                "loadgen": {"concurrency": 4, "arrival_pattern": "concurrency_burst"},
+            },
+            4,
+            None,
+        ),
+        (
+            {
+                "input": {
+                    "custom_dataset_type": "bailian_trace",
+                    "disable_auto_fixed_schedule": True,
+                },
+                "loadgen": {"request_rate": 7.5, "concurrency": 4},
+            },
+            None,
+            7.5,
+        ),
+        ({"loadgen": {"user_centric_rate": 2.0, "num_users": 9}}, None, 2.0),
+        ({"loadgen": {"request_rate": float("inf"), "concurrency": 4}}, 4, None),
+        (
+            {
+                "phases": [
+                    {"name": "warmup", "type": "poisson", "rate": 1.0},
+                    {"name": "profiling", "kind": "profiling", "type": "concurrency"},
+                ]
+            },
+            1,
+            None,
+        ),
+        (
+            {"phases": [{"name": "profiling", "type": "gamma", "rate": 7.5, "concurrency": 4}]},
+            None,
+            7.5,
+        ),
+        ({"perf_analyzer": {"stimulus": {"concurrency": 4}}}, 4, None),
+        ({"perf_analyzer": {"stimulus": {"request_rate": 7.5}}}, None, 7.5),
+    ],
+)
+def test_the_load_is_the_one_that_was_chosen(config, batch, load):
+    run = data({**AIPERF, "input_config": config})
+    table = aiperf.read(run, gpu="H100", workload="llm").table
+    found = [None if np.isnan(v) else v for v in values(table, "batch", "arrival_rps")]
+    assert found == [batch, load]
+
+
 @pytest.mark.parametrize("huge", [10**400, -(10**400)], ids=["plus", "minus"])
 def test_numbers_beyond_all_floats_drop_their_run(huge):
     for key, column in (
