@@ -62,6 +62,33 @@ service, which is enumerated with the models' plain functions; its time is liste
 in the total. *times greedy* is the total over that of greedy, warm, compile and solve.
 """
 
+_MATCHING = """## Matching
+
+Family `typed`, seed {seed}: 50 kinds of service and 200 kinds of task on one GPU type. *from class
+arrays* begins with the compiled problem and ends with pool, ordinal, replica and task of every GPU
+as arrays, and the certificate; *solve*, *certificate*, *runs* and *ids* are its parts. *verified
+plan* is the whole of `solve()`, from arrays and plain data.
+"""
+
+_EXPANDED = """### Beside SciPy on single GPUs
+
+The same optimum from `linear_sum_assignment` on the matrix with a row for each GPU and a column for
+each task. It is given five minutes; where it does not come back, *SciPy* is what it took at least.
+"""
+
+_DISTINCT = """### All distinct
+
+Family `all_distinct`: no two services or tasks alike, one linear assignment on the dense matrix.
+"""
+
+_VALUE_MATRIX = """### What every task is worth beside every service
+
+All distinct, 20 shares and 6 batches, 120 configurations for each pair, float32. *runs* inverts the
+SLO model once and fills a row in at most 20 pieces; *enumeration* is a NumPy pass over a block of
+the matrix for each configuration, measured on 400 services and scaled. Both write into memory that
+is there already; *in new memory* is the first time. Where memory binds, these pairs are enumerated.
+"""
+
 
 def page(machine: Row, tables: Mapping[str, Sequence[Row]]) -> str:
     """Return the page."""
@@ -156,6 +183,71 @@ def page(machine: Row, tables: Mapping[str, Sequence[Row]]) -> str:
                 "method_s": "method, s",
                 "total_s": "total, s",
                 "times_greedy": "times greedy",
+            },
+        ),
+        _MATCHING.format(seed=seed),
+        _table(
+            tables["matching"],
+            {
+                "gpus": "GPUs",
+                "columns": "columns",
+                "solve_s": "solve, s",
+                "certificate_s": "certificate, s",
+                "deal_s": "runs, s",
+                "ids_s": "ids, s",
+                "class_arrays_to_ids_s": "from class arrays, s",
+                "target_s": "target, s",
+                "met": "met",
+                "compile_s": "compile, s",
+                "arrays_to_verified_plan_s": "verified plan, s",
+                "recomputed_gap": "recomputed gap",
+            },
+        ),
+        _EXPANDED,
+        _table(
+            tables["matching_expanded"],
+            {
+                "gpus": "GPUs",
+                "tasks": "tasks",
+                "objective": "objective",
+                "scipy_objective": "SciPy's",
+                "solve_s": "solve, s",
+                "scipy_s": "SciPy, s",
+                "scipy_came_back": "came back",
+                "times": "times",
+                "target_times": "target",
+                "met": "met",
+            },
+        ),
+        _DISTINCT,
+        _table(
+            tables["matching_distinct"],
+            {
+                "gpus": "GPUs",
+                "method": "method",
+                "compile_s": "compile, s",
+                "solve_s": "solve, s",
+                "verify_s": "verify, s",
+                "objective": "objective",
+                "recomputed_gap": "recomputed gap",
+            },
+        ),
+        _VALUE_MATRIX,
+        _table(
+            tables["value_matrix"],
+            {
+                "services": "services",
+                "tasks": "tasks",
+                "kinds": "kinds of service",
+                "room_gib": "room, GiB",
+                "memory_binds": "pairs where memory binds",
+                "invert_s": "invert, s",
+                "runs_in_new_memory_s": "runs, in new memory, s",
+                "runs_s": "runs, s",
+                "enumeration_s": "enumeration, s",
+                "times": "times",
+                "target_times": "target",
+                "met": "met",
             },
         ),
     ]

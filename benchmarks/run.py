@@ -2,7 +2,8 @@
 
     python benchmarks/run.py [--print-only]
 
-Takes about two minutes on two cores. Figures are of one machine at one time: the page says which.
+Takes about ten minutes on two cores, most of them in SciPy. Figures are of one machine at one
+time: the page says which.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import matching
 import peers
+import policies
 import scale
 import startup
+import value_matrix
 from _measure import Row, machine, root, show
 from _page import page
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SCRIPTS = {"startup": startup.measure, "scale": scale.measure, "peers": peers.measure}
+SCRIPTS = {
+    "startup": startup.measure,
+    "scale": scale.measure,
+    "peers": peers.measure,
+    "matching": matching.measure,
+    "value_matrix": value_matrix.measure,
+    "policies": policies.measure,
+}
 
 
 def main() -> int:

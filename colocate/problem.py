@@ -14,7 +14,7 @@ The objective of the instance is `offset + sign * value`. Solvers see this and n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from colocate.capability import Capability, needed
 from colocate.classes import Classes, classify
-from colocate.columns import Columns, Levels, build_columns
+from colocate.columns import Columns, Levels, build_columns, joined_columns
 from colocate.configure import Configurator
 from colocate.constraints.base import ColumnView, RowSpec, constraints_of
 from colocate.instance import Instance
@@ -30,7 +30,15 @@ from colocate.models.slo import slo_model
 from colocate.objectives.base import Objective, TaskFacts, objective
 from colocate.task_facts import task_facts
 
-__all__ = ["Distinct", "Problem", "RowLabel", "Rows", "Source", "compile_problem"]
+__all__ = [
+    "Distinct",
+    "Problem",
+    "RowLabel",
+    "Rows",
+    "Source",
+    "compile_problem",
+    "with_further_columns",
+]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -164,6 +172,26 @@ def compile_problem(instance: Instance) -> Problem:
         distinct=_distinct(columns),
         needed=needed(instance),
         source=Source(instance, classes, configurators, value, facts, tuple(specs)),
+    )
+
+
+def with_further_columns(problem: Problem, further: Columns) -> Problem:
+    """Return the problem with columns of a solver's own after its columns.
+
+    They may be worse than what the problem holds, and at no level that it does not hold. Whether
+    they are allowed, and worth what they say, is for the judge to find out.
+    """
+    source = problem.source
+    instance, classes, levels = source.instance, source.classes, problem.levels
+    columns = joined_columns(problem.columns, further)
+    view = _view(classes, columns, levels)
+    specs = [row for c in constraints_of(instance) for row in c.rows(instance, view)]
+    return replace(
+        problem,
+        columns=columns,
+        rows=_rows(classes, columns, levels, specs),
+        distinct=_distinct(columns),
+        source=replace(source, quota_rows=tuple(specs)),
     )
 
 

@@ -59,10 +59,13 @@ class Limits:
     time_s: float | None = None
     gap: float | None = None
     """Stop when the relative gap is at most this."""
+    memory_gib: float | None = None
+    """Address space of a worker process; solvers that run in this process do not know it."""
 
     def __post_init__(self) -> None:
         """Refuse limits that make no sense."""
-        for name, value in (("time_s", self.time_s), ("gap", self.gap)):
+        for name in ("time_s", "gap", "memory_gib"):
+            value = getattr(self, name)
             if value is not None and not (0 <= value < float("inf")):
                 msg = f"{name} must be a number of at least 0, not {value!r}"
                 raise ValueError(msg)

@@ -12,14 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from colocate import registry
 from colocate.capability import refuse
 from colocate.errors import UnsupportedError
 from colocate.expand import expand
 from colocate.instance import Instance
 from colocate.plan import Plan
 from colocate.prices import certificate
-from colocate.problem import Problem, compile_problem
+from colocate.problem import Problem, compile_problem, with_further_columns
 from colocate.reasons import impossible_services
 from colocate.result import (
     Limits,
@@ -30,7 +29,7 @@ from colocate.result import (
     Timings,
     relative_gap,
 )
-from colocate.solvers.base import Context, RawSolution, Solver
+from colocate.solvers.base import Context, RawSolution, solver_of
 from colocate.verify import Verdict, verify
 from colocate.versions import versions
 
@@ -55,13 +54,16 @@ def solve(
     instance
         The question.
     solver
-        A registered name. ``auto`` chooses by structure and size and records what it chose.
+        A registered name. ``auto`` chooses by structure and size and records what it chose. Some
+        solvers take an engine after a colon: ``ilp:GUROBI_CMD``.
     limits
         When to stop early.
     seed
-        For solvers that use chance; those of this version do not.
+        For solvers that use chance.
     isolation
-        Where the solver runs. All solvers of this version run in this process.
+        ``auto`` runs backends that may hang or crash in a worker process, which is ended when the
+        time is up, when `stop` says so, and when this process ends. ``none`` runs them here: time
+        limits are then the backend's own affair, and `milp` and `ilp` do not ask `stop`.
     progress
         Called with each line of the history, in the thread that called `solve`.
     stop
@@ -86,15 +88,15 @@ def solve(
     if isolation not in ("auto", "none"):
         raise UnsupportedError(
             f"isolation {isolation!r} is not one of 'auto', 'none'",
-            advice="leave it out: every solver of this version runs in this process.",
+            advice="leave it out.",
         )
     if warm_start is not None:
         raise UnsupportedError(
             f"solver {solver!r} does not start from a plan", advice="leave warm_start out."
         )
-    cls = registry.get("solver", solver)
-    refuse(solver, cls.capabilities, instance)
-    chosen: Solver = cls()
+    chosen = solver_of(solver)
+    solver = solver.partition(":")[0]
+    refuse(solver, chosen.capabilities, instance)
     limits = limits or Limits()
     started = time.perf_counter()
     problem = compile_problem(instance)
@@ -103,7 +105,7 @@ def solve(
     if hopeless:
         raw = RawSolution(Reason.INFEASIBLE, detail="; ".join(hopeless[:5]))
     else:
-        raw = chosen.solve(problem, Context(limits, seed, progress, stop))
+        raw = chosen.solve(problem, Context(limits, seed, progress, stop, isolation))
     solved = time.perf_counter()
     plan, fault = _plan(problem, raw, solver)
     verdict = verify(instance, plan) if plan is not None else None
@@ -124,6 +126,8 @@ def _plan(problem: Problem, raw: RawSolution, solver: str) -> tuple[Plan | None,
     """Expand a solver's answer; a malformed one is a fault in words."""
     if raw.counts is None or raw.gangs is None:
         return None, ""
+    if raw.further is not None:
+        problem = with_further_columns(problem, raw.further)
     counts = np.rint(np.asarray(raw.counts)).astype(np.int64)
     gangs = np.rint(np.asarray(raw.gangs)).astype(np.int64)
     if counts.shape != (problem.columns.size,) or gangs.shape != (problem.levels.size,):

@@ -10,18 +10,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from colocate import registry
 from colocate.capability import Capability
+from colocate.errors import UnsupportedError, clean_text
 from colocate.result import Limit, Limits, Progress, Reason
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from colocate.columns import Columns
     from colocate.problem import Problem
 
-__all__ = ["Availability", "Capability", "Clock", "Context", "RawSolution", "Solver"]
+__all__ = ["Availability", "Capability", "Clock", "Context", "RawSolution", "Solver", "solver_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Context:
     progress: Callable[[Progress], None] | None = None
     stop: Callable[[], bool] | None = None
     """Asked often; a true answer ends the solve with the best found."""
+    isolation: Literal["auto", "none"] = "auto"
+    """Whether backends that may hang or crash run in a process of their own, or in this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class RawSolution:
 
     reason: Reason
     counts: NDArray[np.int64] | None = None
-    """GPUs for each column."""
+    """GPUs for each column, and after them for each of `further`."""
     gangs: NDArray[np.int64] | None = None
     """Gangs for each level."""
     limit: Limit = Limit.NONE
@@ -61,6 +66,8 @@ class RawSolution:
     history: tuple[Progress, ...] = ()
     note: str = ""
     """What a solver that chooses among others chose, and why."""
+    further: Columns | None = None
+    """Columns of the solver's own, for one that chooses knobs which the problem left out."""
 
 
 class Solver(Protocol):
@@ -77,6 +84,31 @@ class Solver(Protocol):
     def solve(self, problem: Problem, context: Context) -> RawSolution:
         """Solve the problem within the limits."""
         ...
+
+
+def solver_of(spec: str) -> Solver:
+    """Return the solver of a name; `name:engine` where a solver can use several engines.
+
+    Raises
+    ------
+    PluginError
+        When there is no solver of this name.
+    UnsupportedError
+        When it does not know the engine, or cannot run here.
+    """
+    name, colon, engine = spec.partition(":")
+    cls = registry.get("solver", name)
+    if not colon:
+        made: Solver = cls()
+        return made
+    make: Callable[[str], Solver] | None = getattr(cls, "with_engine", None)
+    if make is None:
+        raise UnsupportedError(
+            f"solver {clean_text(name)!r} has no engines to choose from, but "
+            f"{clean_text(engine)!r} was asked for",
+            advice=f"write {clean_text(name)!r} alone.",
+        )
+    return make(engine)
 
 
 class Clock:

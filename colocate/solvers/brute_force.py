@@ -100,9 +100,7 @@ class BruteForceSolver:
 class _Search:
     """Depth-first search over the GPUs, with all bookkeeping in plain Python numbers."""
 
-    def __init__(
-        self, problem: Problem, clock: Clock, max_nodes: int, gap: float | None
-    ) -> None:
+    def __init__(self, problem: Problem, clock: Clock, max_nodes: int, gap: float | None) -> None:
         self.problem = problem
         self.clock = clock
         self.max_nodes = max_nodes

@@ -59,6 +59,10 @@ class GreedySolver:
         }
     )
 
+    def __init__(self, *, prices: bool = True) -> None:
+        self.prices = prices
+        """Whether to end with the prices of the linear relaxation."""
+
     @classmethod
     def availability(cls) -> Availability:
         """Return yes: it needs nothing but the core dependencies."""
@@ -83,7 +87,7 @@ class GreedySolver:
             counts=counts,
             gangs=gangs,
             limit=limit,
-            prices=None if limit is not Limit.NONE else linear_prices(problem),
+            prices=linear_prices(problem) if self.prices and limit is Limit.NONE else None,
             history=tuple(clock.history),
         )
 

@@ -23,6 +23,21 @@ class TestBruteForce(SolverConformance):
     examples = EXAMPLES
 
 
+class TestMilp(SolverConformance):
+    solver = "milp"
+    examples = EXAMPLES
+
+
+class TestIlp(SolverConformance):
+    solver = "ilp"
+    examples = EXAMPLES
+
+
+class TestCpSat(SolverConformance):
+    solver = "cp-sat"
+    examples = EXAMPLES
+
+
 class TestAuto(SolverConformance):
     solver = "auto"
     examples = EXAMPLES

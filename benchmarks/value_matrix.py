@@ -1,0 +1,116 @@
+"""What every task is worth beside every service: by runs, and by vectorised enumeration.
+
+Services and tasks are all distinct: their own rates, SLOs, memory and pressure; 20 shares and 6
+batches make 120 configurations of a pair. *invert* turns the SLO model into the slowdown that each
+service bears; *runs* builds the matrix from that. *enumeration* looks at all configurations of all
+pairs with NumPy, a pass over a block of the matrix for each; it is measured on some of the services
+and scaled. Both give the same numbers, to the bit, where both are measured. Width: float32. The
+400 MB of the largest matrix are written in place by *runs*, as enumeration's blocks are; what it
+takes when they must be mapped first stands apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from _measure import Row, best_of, fresh, show, timed
+
+__all__ = ["measure"]
+
+SHARES, BATCHES, SEED, REPEATS = 20, 6, 0, 5
+CASES = ((1_000, 20, 1e9), (1_000, 20, 12.0), (10_000, 1, 1e9), (10_000, 50, 1e9))
+"""Services and tasks, kinds of service, room in GiB: 12 binds."""
+ENUMERATED = 400
+"""Services of which enumeration is measured."""
+TIMES = 50.0
+
+
+def measure() -> dict[str, list[Row]]:
+    """Return the table `value_matrix`."""
+    return {"value_matrix": [fresh(__file__, {"n": n, "kinds": k, "room": r}) for n, k, r in CASES]}
+
+
+def _case(n: int, kinds: int, room: float) -> Row:
+    import numpy as np
+
+    from colocate.configure.one_to_one import Pairs, enumerated, pair_worth, tolerated_slowdown
+    from colocate.models.slo import slo_model
+    from colocate.schema import Component
+
+    dice = np.random.default_rng(SEED)
+    share = np.arange(1, SHARES + 1) / SHARES
+    batch = np.tile(2.0 ** np.arange(BATCHES), (n, 1))
+    top, flat = dice.uniform(50, 500, (n, 1, 1)), dice.uniform(0.3, 1, (n, 1, 1))
+    rate = top * np.minimum(share / flat, 1) * (batch / (batch + 4))[:, :, None]
+    arrivals, slo_ms = top[:, 0, 0] * dice.uniform(0.05, 0.4, n), dice.uniform(100, 600, n)
+    slo = slo_model(Component(name="fill", params={}))
+
+    def invert() -> np.ndarray:
+        return tolerated_slowdown(slo, batch, rate, arrivals, slo_ms, 99.0)
+
+    sensitivity, pressure = dice.uniform(0.3, 1, kinds), dice.uniform(0.05, 1.5, n)
+    weight, saturates = dice.uniform(0.5, 2, n), dice.uniform(0.3, 1, n)
+    alone = weight * np.minimum((1 - share)[:, None] / saturates, 1)
+    pairs = Pairs(
+        tolerated=invert(),
+        service_memory=dice.uniform(1, 8, (n, 1)) + 0.05 * batch,
+        kind=dice.integers(0, kinds, n),
+        high=1 + sensitivity[:, None] * pressure,
+        task_memory=dice.uniform(1, 8, n),
+        room=room,
+        worth=lambda kind: alone / (1 + 0.3 * sensitivity[kind]),
+    )
+    some = Pairs(
+        pairs.tolerated[:ENUMERATED],
+        pairs.service_memory[:ENUMERATED],
+        pairs.kind[:ENUMERATED],
+        pairs.high,
+        pairs.task_memory,
+        room,
+        pairs.worth,
+    )
+    # In turn, so that both see the same neighbours.
+    invert_s = best_of(REPEATS, invert)
+    first_s, found = timed(lambda: pair_worth(pairs, np.float32))
+    runs_s = first_s
+    every_s, truth = timed(lambda: enumerated(some, np.float32))
+    for _ in range(REPEATS - 1):
+        runs_s = min(runs_s, timed(lambda: pair_worth(pairs, np.float32, found.worth))[0])
+        every_s = min(every_s, timed(lambda: enumerated(some, np.float32))[0])
+    assert np.array_equal(found.worth[:ENUMERATED], truth)
+    every_s *= n / min(n, ENUMERATED)
+    times = every_s / (invert_s + runs_s)
+    target = TIMES if n == 10_000 else None
+    return {
+        "services": n,
+        "tasks": n,
+        "kinds": kinds,
+        "room_gib": None if room > 1e6 else room,
+        "seed": SEED,
+        "together": round(float(np.isfinite(found.worth).mean()), 3),
+        "memory_binds": found.memory_binds,
+        "not_monotone": found.not_monotone,
+        "invert_s": round(invert_s, 4),
+        "runs_in_new_memory_s": round(first_s, 4),
+        "runs_s": round(runs_s, 4),
+        "enumeration_s": round(every_s, 3),
+        "times": round(times, 1),
+        "target_times": target,
+        "met": None if target is None else "yes" if times >= target else "NO",
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    case = parser.parse_args().case
+    if case is None:
+        for name, table in measure().items():
+            show(name, table)
+    else:
+        print(json.dumps(_case(**json.loads(case))))
+
+
+if __name__ == "__main__":
+    main()

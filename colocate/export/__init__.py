@@ -1,0 +1,1 @@
+"""Plans and models in the formats of other programs."""

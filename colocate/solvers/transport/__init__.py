@@ -1,0 +1,1 @@
+"""One task beside one service: the transportation problem, as a flow or as an assignment."""
