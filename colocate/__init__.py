@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from colocate.builder import InstanceBuilder
     from colocate.errors import ColocateError, InstanceError, PlanError, SolverError
+    from colocate.explain import explain, explain_task, whatif
     from colocate.instance import GpuPool, Instance, Rules, Service, Task
     from colocate.io import load_instance, load_plan, save_instance, save_plan
     from colocate.plan import Plan, PlanDiff, diff
@@ -49,6 +50,8 @@ _WHERE = {
     "Termination": "result",
     "Violation": "verify",
     "diff": "plan",
+    "explain": "explain",
+    "explain_task": "explain",
     "load_instance": "io",
     "load_plan": "io",
     "save_instance": "io",
@@ -56,6 +59,7 @@ _WHERE = {
     "show_versions": "versions",
     "solve": "solve",
     "verify": "verify",
+    "whatif": "explain",
 }
 
 __all__ = [
@@ -82,6 +86,8 @@ __all__ = [
     "Violation",
     "__version__",
     "diff",
+    "explain",
+    "explain_task",
     "load_instance",
     "load_plan",
     "save_instance",
@@ -89,6 +95,7 @@ __all__ = [
     "show_versions",
     "solve",
     "verify",
+    "whatif",
 ]
 
 logging.getLogger("colocate").addHandler(logging.NullHandler())

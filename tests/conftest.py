@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before NumPy is imported: threads of the linear algebra library would only wait for each other on
+# the small matrices here, and make the tests several times slower.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
 # A wall-clock deadline per example would make slow machines fail, so none is set.
 settings.register_profile(

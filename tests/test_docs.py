@@ -195,7 +195,7 @@ def test_no_words_are_left_over(renewal: Any) -> None:
     meanings = renewal.meanings
     assert set(meanings.REASONS) == set(get_args(Reason))
     assert set(meanings.VIOLATIONS) == set(get_args(ViolationKind))
-    assert set(meanings.METHODS) == set(registry._BUILT_IN["solver"])
+    assert set(meanings.METHODS) | set(meanings.POLICIES) == set(registry._BUILT_IN["solver"])
 
 
 def test_the_glossary_has_all_reasons_and_violations(renewal: Any) -> None:
@@ -208,6 +208,10 @@ def test_the_glossary_has_all_reasons_and_violations(renewal: Any) -> None:
 def test_the_solver_tables_are_shown(renewal: Any) -> None:
     assert {"solvers", "capabilities"} <= generated("docs/solvers.md", renewal)
     assert "solvers" in generated("README.md", renewal)
+
+
+def test_the_policies_are_shown(renewal: Any) -> None:
+    assert generated("docs/policies.md", renewal) == {"policies", "policy-values"}
 
 
 def test_every_public_name_is_in_the_api() -> None:
@@ -236,7 +240,8 @@ def verbs() -> Iterator[str]:
     from colocate.cli.main import VERBS
 
     for verb in VERBS:
-        app: Any = typer.main.get_command(importlib.import_module(f"colocate.cli.{verb}").app)
+        module = importlib.import_module(f"colocate.cli.{verb.replace('-', '_')}")
+        app: Any = typer.main.get_command(module.app)
         inner = getattr(app, "commands", None)
         yield from [verb] if inner is None else [f"{verb}.{name}" for name in inner]
 

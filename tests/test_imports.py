@@ -28,12 +28,12 @@ ROOMS = (
     ("task_facts", "objectives"),
     ("constraints",),
     ("classes", "configure"),
-    ("problem", "capability", "columns", "predict", "reasons", "prices", "expand"),
+    ("problem", "capability", "columns", "predict", "reasons", "prices", "dealing", "expand"),
     ("judge",),
     ("verify",),
     ("solvers",),
     ("solve",),
-    ("explain", "advice"),
+    ("explain", "advice", "compare"),
     ("datasets",),
     ("executor",),
     ("export", "report", "testing"),
@@ -45,7 +45,7 @@ RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
 
 COMPILED = {
     *("configure", "problem", "capability", "classes", "columns", "predict", "reasons"),
-    *("prices", "expand", "solvers", "solve", "testing"),
+    *("prices", "dealing", "expand", "solvers", "solve", "testing"),
 }
 """What the judge must not look at."""
 

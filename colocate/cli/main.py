@@ -25,10 +25,14 @@ __all__ = ["VERBS", "app", "main", "run"]
 
 VERBS = {
     "solve": "Find a plan for an instance, and say how good it is.",
-    "verify": "Check a plan against its instance, independently of the solver.",
+    "verify": "Check a plan against its instance, without the solver.",
+    "compare": "Solve with several solvers, and put them side by side.",
     "show": "Show an instance or a plan as tables and bars.",
     "models": "Fit models to measurements, look at them, predict with them.",
     "diff": "Tell what it takes to get from one plan to another.",
+    "explain": "Say why there is no plan, or why a task is left out.",
+    "whatif": "Tell what a change of GPUs, SLOs or loads would bring.",
+    "export-model": "Write an instance's integer program as an LP or MPS file.",
     "schema": "Print the JSON Schema of a file format.",
     "datasets": "List, fetch and generate instances.",
     "doctor": "Check this installation: versions, solvers, GPU driver, MPS.",
@@ -53,7 +57,8 @@ class LazyGroup(TyperGroup):
         del ctx
         if self._listing or cmd_name not in VERBS:
             return self.commands.get(cmd_name)
-        verb = typer.main.get_command(importlib.import_module(f"colocate.cli.{cmd_name}").app)
+        module = importlib.import_module(f"colocate.cli.{cmd_name.replace('-', '_')}")
+        verb = typer.main.get_command(module.app)
         verb.name = cmd_name
         return verb
 

@@ -32,6 +32,11 @@ def show(
         help="The instance of a plan: adds SLOs and whole tasks.",
         metavar="FILE",
     ),
+    prices: bool = options.flag(
+        False,
+        "--prices",
+        help="Tell what one more GPU, replica, task or quota is worth; needs --instance.",
+    ),
     every_row: bool = options.ALL,
     as_json: bool = options.JSON,
     max_input: int = options.MAX_INPUT,
@@ -60,6 +65,9 @@ def show(
     from colocate.cli.plan_view import print_coverage, print_headline, print_plan
 
     question = None if instance is None else _instance_of(shown, instance, max_input)
+    if prices:
+        _show_prices(shown, question, every_row=every_row, as_json=as_json)
+        return
     if as_json:
         print_json(_plan_summary(shown, question))
         return
@@ -72,6 +80,23 @@ def show(
         print_coverage(out, shown, every_row=every_row)
     else:
         print_plan(out, shown, question, every_row=every_row)
+
+
+def _show_prices(plan: Plan, question: Instance | None, *, every_row: bool, as_json: bool) -> None:
+    if question is None:
+        raise typer.BadParameter("--prices needs the plan's --instance")
+    from colocate.cli.console import console, print_json
+    from colocate.cli.plan_view import print_headline
+    from colocate.cli.prices_view import prices_summary, print_prices
+    from colocate.explain.marginal import marginal_values
+
+    found = marginal_values(question, plan)
+    if as_json:
+        print_json({"kind": "prices", **prices_summary(found)})
+        return
+    out = console()
+    print_headline(out, plan, bound=found.bound)
+    print_prices(out, plan, found, every_row=every_row)
 
 
 def _instance_of(plan: Plan, source: str, max_input: int) -> Instance:

@@ -23,7 +23,7 @@ def verify(
     max_input: int = options.MAX_INPUT,
     debug: bool = options.DEBUG,
 ) -> None:
-    """Check a plan against its instance, independently of the solver.
+    """Check a plan against its instance, without the solver.
 
     Every placement, rule, sum and the objective are worked out anew from the instance, and the
     bound from the certificate's prices. The exit code is 1 when anything is wrong.

@@ -19,7 +19,8 @@ from colocate.datasets.generator import FAMILIES
 from colocate.plan import Reason
 from colocate.violation import ViolationKind
 from renewal import fields
-from renewal.meanings import EXIT_CODES, METHODS, REASONS, VIOLATIONS
+from renewal.meanings import EXIT_CODES, METHODS, POLICIES, REASONS, VIOLATIONS
+from renewal.policy_values import LABELS, policy_values
 
 __all__ = ["BLOCKS", "flags_of"]
 
@@ -41,8 +42,12 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _solver_names() -> list[str]:
-    """Return the built-in solvers; plug-ins that happen to be installed are not documented here."""
-    return sorted(registry._BUILT_IN["solver"])  # noqa: SLF001 - what ships, and nothing else
+    """Return the built-in solvers, without the policies, which have a page of their own.
+
+    Plug-ins that happen to be installed are not documented here.
+    """
+    built_in = registry._BUILT_IN["solver"]  # noqa: SLF001 - what ships, and nothing else
+    return sorted(set(built_in) - set(POLICIES))
 
 
 def _capabilities(name: str) -> frozenset[Capability]:
@@ -97,6 +102,21 @@ def capabilities() -> str:
     return _table(["an instance with", *(f"`{name}`" for name in names)], rows)
 
 
+def policies() -> str:
+    """Return the table of policies."""
+    rows = [[f"`{name}`", source, rule] for name, (source, rule) in POLICIES.items()]
+    return _table(["keyword", "from", "rule"], rows)
+
+
+def values_of_policies() -> str:
+    """Return what each policy is worth, as the benchmark left it."""
+    rows: dict[str, list[str]] = {}
+    for row in policy_values():
+        cells = rows.setdefault(row.solver, [f"`{row.solver}`"])
+        cells.append(f"{row.mean:.3f} ({row.least:.2f} to {row.most:.2f})")
+    return _table(["", *LABELS.values()], list(rows.values()))
+
+
 def reasons() -> str:
     """Return the reason words."""
     return _table(["reason", "meaning"], [[f"`{r}`", REASONS[r]] for r in get_args(Reason)])
@@ -116,7 +136,8 @@ def exit_codes() -> str:
 def flags_of(verb: str) -> tuple[Any, list[Any]]:
     """Return the command of a verb such as `solve` or `datasets.get`, and its parameters."""
     first, _, second = verb.partition(".")
-    command: Any = typer.main.get_command(importlib.import_module(f"colocate.cli.{first}").app)
+    module = importlib.import_module(f"colocate.cli.{first.replace('-', '_')}")
+    command: Any = typer.main.get_command(module.app)
     if second:
         command = command.commands[second]
     return command, list(command.params)
@@ -128,7 +149,8 @@ def flags(verb: str) -> str:
     rows = []
     for p in params:
         if p.param_type_name == "argument":
-            rows.append([f"`{p.metavar or p.name.upper()}`", "required", "", p.help])
+            need = "required" if p.required else ""
+            rows.append([f"`{p.metavar or p.name.upper()}`", need, "", p.help])
             continue
         value = "" if getattr(p, "is_flag", False) else f" {p.metavar or 'TEXT'}"
         names = ", ".join(f"`{name}{value if name.startswith('--') else ''}`" for name in p.opts)
@@ -278,6 +300,8 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "loaders": loaders,
     "model-figures": figures,
     "names": names,
+    "policies": policies,
+    "policy-values": values_of_policies,
     "profile-table": profile_table,
     "reasons": reasons,
     "solvers": solvers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["EXIT_CODES", "METHODS", "REASONS", "TWINS", "VIOLATIONS"]
+__all__ = ["EXIT_CODES", "METHODS", "POLICIES", "REASONS", "TWINS", "VIOLATIONS"]
 
 TWINS = {"ServiceTable": "Service", "TaskTable": "Task"}
 """A field of the first without words of its own means what it means in the second."""
@@ -10,8 +10,37 @@ TWINS = {"ServiceTable": "Service", "TaskTable": "Task"}
 METHODS = {
     "auto": "chooses one of the others by structure and size, never by the clock",
     "brute_force": "goes through all ways to fill the GPUs with columns, with cuts by prices",
+    "cp-sat": "CP-SAT of OR-Tools on whole numbers, from greedy's plan",
     "greedy": "makes the change that gains most, on as many GPUs as possible, until none gains",
+    "ilp": "a PuLP model: CBC, or any engine that PuLP knows (`ilp:GUROBI_CMD`)",
+    "matching": "one task beside one service: min-cost flow on classes, or linear assignment",
+    "milp": "HiGHS by SciPy, on sparse arrays",
+    "muri": "matches pairs, then pairs of pairs (Muri): groups of three and four tasks",
+    "pairing": "tasks in groups of two: maximum-weight matching, or an integer program",
 }
+
+POLICIES = {
+    "even": ("set by hand", "equal parts for everyone; any GPU that can take the task"),
+    "exclusive": ("no sharing", "tasks on idle GPUs only"),
+    "gslice": ("GSLICE, SoCC 2020", "the share follows the arrivals, up to the knee; any GPU"),
+    "iadeep": ("IADeep, SC 2023", "least rise of the sum of PD, or wait; batch by GP-LCB; no caps"),
+    "iadeep-fixed": ("", "the wait test with each task's own loss; GP-LCB that keeps exploring"),
+    "mudi": (
+        "Mudi, EuroSys 2025",
+        "smallest mean slope; the row as printed; 1.10 times the least share; GP-LCB",
+    ),
+    "mudi-fixed": (
+        "",
+        "slope in parts of the time there is; the instance's SLO; each batch at its own share",
+    ),
+    "muxflow": (
+        "MuxFlow, arXiv 2303.13803",
+        "what SM activity leaves; Kuhn-Munkres on predicted normalised rates",
+    ),
+    "muxflow-fixed": ("", "the matching on what pairs come to be worth, weights counted"),
+    "uncapped": ("MPS as it comes", "in proportion to what each can fill; any GPU"),
+}
+"""Where a policy is from, and its rule; a corrected one stands after the published one."""
 
 REASONS = {
     "no_profile": "There is no profile of the workload at its batch for any usable type of GPU.",

@@ -26,6 +26,7 @@ from colocate.report import svg
 from colocate.report.markup import Markup, element, raw
 from colocate.tables.clean import clean
 from renewal.measurements import NOT_RUN, WRONG, measured
+from renewal.policy_values import policy_picture
 
 __all__ = ["DRAWINGS", "same_drawing"]
 
@@ -256,6 +257,7 @@ DRAWINGS: dict[str, Callable[[Path], str]] = {
     "docs/_static/load-and-latency.svg": load_and_latency,
     "docs/_static/slowdown-map.svg": slowdown_map,
     "docs/_static/held-out.svg": held_out,
+    "docs/_static/policies.svg": policy_picture,
 }
 """What is drawn, by the file that it is kept in."""
 

@@ -36,19 +36,23 @@ def test_help_is_light(arguments: list[str]) -> None:
 
 def test_help_imports_no_verb() -> None:
     loaded = loaded_after("from colocate.cli.main import run; run(['--help'])")
-    assert loaded.isdisjoint(f"colocate.cli.{verb}" for verb in VERBS)
+    assert loaded.isdisjoint(f"colocate.cli.{verb.replace('-', '_')}" for verb in VERBS)
     assert loaded.isdisjoint({"pydantic", "rich"})
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_the_summary_that_the_list_shows(verb: str) -> None:
-    found = typer.main.get_command(importlib.import_module(f"colocate.cli.{verb}").app)
+    found = typer.main.get_command(
+        importlib.import_module(f"colocate.cli.{verb.replace('-', '_')}").app
+    )
     assert (found.help or "").split("\n\n")[0].replace("\n", " ") == VERBS[verb]
 
 
 def commands() -> Iterator[tuple[str, Any]]:
     for verb in VERBS:
-        found: Any = typer.main.get_command(importlib.import_module(f"colocate.cli.{verb}").app)
+        found: Any = typer.main.get_command(
+            importlib.import_module(f"colocate.cli.{verb.replace('-', '_')}").app
+        )
         yield from getattr(found, "commands", {verb: found}).items()
 
 
