@@ -57,7 +57,10 @@ def column(problem: Problem, share_pct: tuple[int, int], value: float) -> Column
     )
 
 
-registry.register("solver", Own.name, Own)
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The solver is there for these tests, and for no others."""
+    monkeypatch.setitem(registry._ADDED["solver"], Own.name, Own)
 
 
 def asked() -> co.Instance:

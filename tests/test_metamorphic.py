@@ -77,6 +77,8 @@ def test_scaling_weights_scales_the_value_and_nothing_else(
     solver: str, drawn: Instance, factor: float
 ) -> None:
     """The same placements are best whatever the unit of the weights."""
+    if drawn.objective.name == "active_gpus":
+        return  # it weighs tasks against GPUs, whose price has no weight
     try:
         before, after = (co.solve(i, solver) for i in (drawn, read(scaled(spec_of(drawn), factor))))
     except TooLargeError:
