@@ -181,11 +181,12 @@ def _print_conflicts(out: Console, conflicts: tuple[Conflict, ...]) -> None:
     for i, conflict in enumerate(conflicts):
         out.print()
         one = len(conflict.statements) == 1
-        which = f"Conflict {i + 1} of {len(conflicts)}: t" if len(conflicts) > 1 else "T"
-        if one:
-            out.print(cell(f"{which}his cannot be met", "bold"))
+        says = "this cannot be met" if one else "these cannot be met together"
+        if len(conflicts) > 1:
+            heading = f"Conflict {i + 1} of {len(conflicts)}: {says}"
         else:
-            out.print(cell(f"{which}hese cannot be met together", "bold"))
+            heading = says.capitalize()
+        out.print(cell(heading, "bold"))
         for statement in conflict.statements:
             _print_item(out, statement.text)
         for note in conflict.notes:
