@@ -56,7 +56,6 @@ class MatchingSolver:
             Capability.EXACT,
             Capability.BOUND,
             Capability.TIME_LIMIT,
-            Capability.INTERRUPT,
             Capability.FREE_SERVICES,
             Capability.PINNED_SERVICES,
             Capability.OPTIONAL_SERVICES,
