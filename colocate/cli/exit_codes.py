@@ -17,6 +17,12 @@ class ExitCode(IntEnum):
     NO_PLAN = 4
     """A limit was reached, or a heuristic gave up, before there was a plan."""
     BACKEND = 5
+    ROLLED_BACK = 6
+    """A change of the node failed and everything was put back."""
+    ATTENTION = 7
+    """A change of the node failed and could not be put back."""
+    HELD = 8
+    """Another apply holds the lock."""
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     """The reader of the output went away."""
