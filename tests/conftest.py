@@ -45,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen_by_hand = config.getoption("--hypothesis-profile", default=None)
     if config.getoption("--deep") and not chosen_by_hand:
         settings.load_profile("deep")
+    if not config.getoption("--deep"):
+        # Not before the variables above are set.
+        from colocate.testing import draw_from
+        from tests.helpers import SEEDS
+
+        draw_from(SEEDS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

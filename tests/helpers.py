@@ -6,6 +6,9 @@ from typing import Any
 
 from colocate.instance import Instance
 
+SEEDS = 400
+"""Of how many drawn instances of each kind a normal run makes its examples."""
+
 
 def curve(*rates: float) -> dict[float, float]:
     """Points at equal distances up to the whole GPU."""

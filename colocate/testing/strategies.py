@@ -6,10 +6,16 @@ use every rule of this version of the format.
 An instance is drawn by a seeded generator of our own, so that examples do not resemble each other
 and each kind keeps its promise. Hypothesis draws the seed, and which entries and rules are left out
 again: mostly none, but it shrinks towards leaving out all that a failure does not need.
+
+To make rules decide takes solving an instance several times, so drawing one takes longer than most
+of what is tested with it. A suite that is run often calls `draw_from` once; its tests then share
+some hundreds of instances of each kind.
 """
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -37,6 +43,7 @@ __all__ = [
     "boundary_instances",
     "contended_instances",
     "degenerate_instances",
+    "draw_from",
     "feasible_instances",
     "free_instances",
     "infeasible_instances",
@@ -50,6 +57,30 @@ InstanceKind = Literal[
 _PARTS = 12
 _SEED_BYTES = 4
 _LEFT_OUT_BELOW = 6
+_KEPT = 5000
+"""How many drawn instances are remembered; one takes some kilobytes."""
+
+_seeds = 256**_SEED_BYTES
+"""Of how many instances of each kind the strategies draw."""
+
+
+def draw_from(seeds: int | None) -> None:
+    """Draw from this many instances of each kind only; with None, from more than can be told.
+
+    They are drawn when they are first needed and then remembered, so that a suite with many
+    properties is quick. What hypothesis leaves out of an instance is still drawn each time.
+    """
+    global _seeds  # and no argument: strategies are made when tests are imported, before this is set
+    most: int = 256**_SEED_BYTES
+    if seeds is not None and not 1 <= seeds <= most:
+        msg = f"seeds must be None or between 1 and {most}, not {seeds}"
+        raise ValueError(msg)
+    _seeds = seeds or most
+
+
+@lru_cache(maxsize=_KEPT)
+def _written(make: Callable[[Random], Spec], seed: int) -> str:
+    return json.dumps(make(Random(seed)))  # noqa: S311 - nothing secret depends on it
 
 
 @st.composite
@@ -59,8 +90,7 @@ def _drawn(
     # One draw of bytes: they are drawn evenly, which integers are not, and are shrunk one by one.
     # Of two draws, hypothesis would often copy one to the other.
     drawn = draw(st.binary(min_size=_PARTS + _SEED_BYTES, max_size=_PARTS + _SEED_BYTES))
-    seed = int.from_bytes(drawn[_PARTS:])
-    spec = make(Random(seed))  # noqa: S311 - nothing secret depends on it
+    spec = json.loads(_written(make, int.from_bytes(drawn[_PARTS:]) % _seeds))
     spec = _simplified(spec, [b >= _LEFT_OUT_BELOW for b in drawn[:_PARTS]])
     return Instance.model_validate(spec if supported is None else adapt(spec, supported))
 
@@ -118,6 +148,7 @@ def _any(rng: Random) -> Spec:
     return make(rng)
 
 
+@lru_cache
 def _tabulated(make: Callable[[Random], Spec], *, wanted: bool) -> Callable[[Random], Spec]:
     """Draw until there are slowdown tables, or none."""
 

@@ -96,6 +96,9 @@ EXIT_CODES = {
     3: "infeasible: no plan can meet what the instance requires",
     4: "no plan: a limit was reached first, or a heuristic found none",
     5: "a solver or backend failed, or something else that is a bug",
+    6: "a change of the node failed, and everything was put back as it was",
+    7: "a change of the node failed and could not be put back: somebody must look",
+    8: "another apply or rollback holds the lock",
     130: "interrupted; a plan that had been found is still shown or written",
     141: "the reader of the output went away",
 }
