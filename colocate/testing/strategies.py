@@ -70,7 +70,8 @@ def draw_from(seeds: int | None) -> None:
     They are drawn when they are first needed and then remembered, so that a suite with many
     properties is quick. What hypothesis leaves out of an instance is still drawn each time.
     """
-    global _seeds  # and no argument: strategies are made when tests are imported, before this is set
+    # Not an argument of the strategies: they are made when tests are imported, before this is set.
+    global _seeds
     most: int = 256**_SEED_BYTES
     if seeds is not None and not 1 <= seeds <= most:
         msg = f"seeds must be None or between 1 and {most}, not {seeds}"

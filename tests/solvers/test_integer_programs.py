@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -95,6 +96,14 @@ def test_equal_to_the_oracle(drawn: Instance) -> None:
     rounds, as they do where columns are many.
     """
     everything(drawn)
+
+
+def test_an_optimum_that_a_backend_once_lost() -> None:
+    """CBC's preprocessing called 4.57 the most that this can be worth, on top of -10."""
+    text = Path(__file__).with_name("optimum_cut_off.json").read_text(encoding="utf-8")
+    lost = Instance.model_validate_json(text)
+    everything(lost)
+    assert solve_by_enumeration(lost).objective == pytest.approx(0.0)
 
 
 @pytest.mark.deep

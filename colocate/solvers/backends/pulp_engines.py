@@ -124,7 +124,9 @@ def _engine(pulp: ModuleType, ask: Ask, left: float | None, log: Path) -> Any:  
             return None
         return engine if engine.available() else None
     seed = ask.seed % 2**31 or 1
-    options = [f"randomCbcSeed {seed}", f"randomSeed {seed}", "increment 0"]
+    # Without its preprocessing, which cuts optima off when integers go beyond 1 (coin-or/Cbc#293):
+    # it called 4.57 the optimum of an instance on three GPUs where 10 is.
+    options = [f"randomCbcSeed {seed}", f"randomSeed {seed}", "increment 0", "preprocess off"]
     for name in [ask.option] if ask.option else ["PULP_CBC_CMD", "COIN_CMD"]:
         make = getattr(pulp, name, None)
         engine = make and make(
