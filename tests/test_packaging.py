@@ -173,6 +173,12 @@ def test_no_module_is_too_long_to_hold_in_the_head() -> None:
 
 
 @from_source_tree
+def test_lint_leaves_no_room_out(pyproject: dict[str, Any]) -> None:
+    """A bare name would leave out every folder of that name, not just the link at the top."""
+    for left_out in pyproject["tool"]["ruff"]["extend-exclude"]:
+        assert left_out.startswith("./"), left_out
+
+
 def test_the_distribution_shows_the_readme(pyproject: dict[str, Any]) -> None:
     stated = pyproject["project"].get("readme")
     assert stated == ("README.md" if (ROOT / "README.md").is_file() else None)

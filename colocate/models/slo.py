@@ -65,9 +65,7 @@ class SloModel(Protocol):
         ...
 
 
-def in_time(
-    latency_ms: NDArray[np.float64], slo_ms: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def in_time(latency_ms: NDArray[np.float64], slo_ms: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return where a latency is at most the SLO. The judge's face has `components.at_most`."""
     import numpy as np
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from colocate.components import at_most
 from colocate.models.slo import SloCheck, in_time
-from colocate.schema import TOLERANCE, Frozen
+from colocate.schema import Frozen
 
 if TYPE_CHECKING:
     import numpy as np

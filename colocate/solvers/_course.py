@@ -10,7 +10,8 @@
 4. backend      the integer program over the columns that are left; where they are many, first over
                 those of the largest d_j, so that fixing can leave out more
 
-The relaxation and the backend run in workers (see `backends.contained`), unless `isolation` is "none".
+The relaxation and the backend run in workers (see `backends.contained`), unless `isolation` is
+"none".
 """
 
 from __future__ import annotations

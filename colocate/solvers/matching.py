@@ -7,12 +7,12 @@
 
 without gangs, quotas, rows of plug-ins or several tasks on a GPU. Where services are pinned with a
 replica for each of their GPUs, or all GPUs are of one class, this is a flow through a network (see
-`transport.problem` for exactly when), its linear relaxation has a whole-number optimum, and the dual
-prices prove it: recomputed, the gap is 0 up to float64.
+`transport.problem` for exactly when), its linear relaxation has a whole-number optimum, and the
+dual prices prove it: recomputed, the gap is 0 up to float64.
 
 typed     few classes with multiplicities: min-cost flow on the classes, in a time that does not
-          depend on the number of GPUs (`transport.flow`: worths scaled to 2^40 whole steps of the largest,
-          refined until the gap recomputed in float64 is at most 1e-12 of the value)
+          depend on the number of GPUs (`transport.flow`: worths scaled to 2^40 whole steps of the
+          largest, refined until the gap recomputed in float64 is at most 1e-12 of the value)
 distinct  hosts and tasks that are mostly one of a kind: linear assignment on the dense matrix
           (`transport.assignment`), with prices from longest paths in float64
 
@@ -33,10 +33,10 @@ from colocate.errors import UnsupportedError
 from colocate.prices import value_bound
 from colocate.problem import Problem
 from colocate.result import Limit, Reason
+from colocate.solvers.base import Availability, Capability, Clock, Context, RawSolution
 from colocate.solvers.transport.assignment import assign
 from colocate.solvers.transport.flow import best_flow
 from colocate.solvers.transport.problem import NotTransport, Transport, transport
-from colocate.solvers.base import Availability, Capability, Clock, Context, RawSolution
 
 __all__ = ["MatchingSolver", "fits"]
 

@@ -1,7 +1,7 @@
 """The process that a backend runs in: reads questions, writes answers, dies with its parent.
 
-Started by `backends.contained`, never by hand. It has a process group of its own, so that Ctrl-C in a
-terminal does not reach it and whatever it starts can be ended with it.
+Started by `backends.contained`, never by hand. It has a process group of its own, so that Ctrl-C
+in a terminal does not reach it and whatever it starts can be ended with it.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from colocate.errors import SolverError
 from colocate.result import Limit
-from colocate.solvers.transport.problem import Transport
 from colocate.solvers.base import Clock
+from colocate.solvers.transport.problem import Transport
 
 __all__ = ["Assigned", "assign"]
 
