@@ -134,14 +134,20 @@ def _gpus() -> list[Check]:
     ]
 
 
-def _mps() -> Check:
-    program = shutil.which("nvidia-cuda-mps-control")
-    if program is None:
-        return Check("mps", "MPS", "note", "no nvidia-cuda-mps-control here; planning needs none")
-    pipes = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")  # noqa: S108 - NVIDIA's
-    running = (Path(pipes) / "nvidia-cuda-mps-control.pid").exists()
-    state = f"a daemon has been started in {pipes}" if running else f"no daemon in {pipes}"
-    return Check("mps", "MPS", "ok", clean_text(f"{program}; {state}"))
+def _mps() -> list[Check]:
+    from colocate.executor.mps.binary import PLACES
+    from colocate.executor.mps.doctor import examine
+    from colocate.executor.mps.others import OTHER_PIPES
+
+    # The executor itself looks neither into PATH nor at this variable; doctor tells what is there.
+    named = os.environ.get("CUDA_MPS_PIPE_DIRECTORY")
+    pipes = OTHER_PIPES if named is None else (Path(named),)
+    found = shutil.which("nvidia-cuda-mps-control")
+    places = (*PLACES, *([] if found is None else [Path(found).parent]))
+    return [
+        Check("mps", finding.name, finding.status, clean_text(finding.detail))
+        for finding in examine(places=places, other_pipes=pipes)
+    ]
 
 
 def all_checks() -> list[Check]:
@@ -156,4 +162,4 @@ def all_checks() -> list[Check]:
             *_highspy(),
             *solvers.result(),
         ]
-    return [*found, *_gpus(), _mps()]
+    return [*found, *_gpus(), *_mps()]

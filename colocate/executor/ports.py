@@ -81,7 +81,10 @@ class DaemonState:
     dialect: Dialect | None
     server: ServerStatus
     limits: Limits | None
-    """None when it is not alive."""
+    """None when it is not alive, or is not ours and does not tell."""
+    settled: bool = True
+    """False where a server that runs enforces other limits than the daemon's defaults, as a crash
+    between the two leaves it; setting the limits again mends it."""
     clients: tuple[Client, ...] = ()
 
 

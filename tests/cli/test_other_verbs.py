@@ -137,9 +137,9 @@ def test_doctor_reads_the_driver(cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_
     found = {c["name"]: c["detail"] for c in cli("doctor", "--json").json["checks"]}
     assert found["GPU 0"] == "NVIDIA H200, 570.1, 143771 MiB"
     assert found["MPS"].endswith(f"no daemon in {tmp_path}")
-    (tmp_path / "nvidia-cuda-mps-control.pid").touch()
+    (tmp_path / "nvidia-cuda-mps-control.pid").write_text("1\n")  # of something else: no daemon
     found = {c["name"]: c["detail"] for c in cli("doctor", "--json").json["checks"]}
-    assert "a daemon has been started" in found["MPS"]
+    assert "no daemon" in found["MPS"]
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho no driver >&2\nexit 9\n")
     found = {c["name"]: c["status"] for c in cli("doctor", "--json").json["checks"]}
     assert found["driver"] == "note"
