@@ -9,12 +9,14 @@ from colocate.cli.writing import check_targets, write_text
 
 app = options.verb()
 
-KINDS = ("instance", "plan", "profiles", "models")
+KINDS = ("instance", "plan", "profiles", "models", "launch")
 
 
 @app.command()
 def schema(
-    kind: str = typer.Argument(..., help="instance, plan, profiles or models.", metavar="KIND"),
+    kind: str = typer.Argument(
+        ..., help="instance, plan, profiles, models or launch.", metavar="KIND"
+    ),
     output: str | None = options.OUTPUT,
     debug: bool = options.DEBUG,
 ) -> None:

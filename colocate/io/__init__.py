@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from colocate.instance import Instance
+    from colocate.launch import LaunchFile
     from colocate.plan import Plan
     from colocate.profile import ProfileFile
     from colocate.profile.fitted import FittedModels
@@ -35,13 +36,16 @@ __all__ = [
     "Kind",
     "build_instance",
     "dumps_instance",
+    "dumps_launch",
     "dumps_models",
     "dumps_plan",
     "json_schema",
     "load_instance",
+    "load_launch",
     "load_models",
     "load_plan",
     "parse_instance",
+    "parse_launch",
     "parse_models",
     "parse_plan",
     "save_instance",
@@ -136,6 +140,23 @@ def parse_models(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> FittedMode
     return _models(_as_bytes(data, max_bytes, InputError), "<text>", max_bytes)
 
 
+def load_launch(source: Source, *, max_bytes: int = MAX_BYTES) -> LaunchFile:
+    """Read a launch file; `source` as in `load_instance`.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read or is not a valid launch file.
+    """
+    data, label, _ = read_source(source, max_bytes, InputError)
+    return _launch(data, label, max_bytes)
+
+
+def parse_launch(data: bytes | str, *, max_bytes: int = MAX_BYTES) -> LaunchFile:
+    """Read a launch file from text."""
+    return _launch(_as_bytes(data, max_bytes, InputError), "<text>", max_bytes)
+
+
 def dumps_instance(instance: Instance) -> str:
     """Return an instance as text. Equal instances give equal text; defaults are left out."""
     return json_text(plain_data(instance, defaults=False))
@@ -149,6 +170,11 @@ def dumps_plan(plan: Plan) -> str:
 def dumps_models(models: FittedModels) -> str:
     """Return fitted models as text. Equal models give equal text; defaults are left out."""
     return json_text(plain_data(models, defaults=False))
+
+
+def dumps_launch(launch: LaunchFile) -> str:
+    """Return a launch file as text. Equal ones give equal text; defaults are left out."""
+    return json_text(plain_data(launch, defaults=False))
 
 
 def save_instance(instance: Instance, path: str | PathLike[str], *, force: bool = False) -> None:
@@ -187,6 +213,15 @@ def _models(data: bytes, label: str, max_bytes: int) -> FittedModels:
     document = read_json(data, label, InputError, max_memory)
     del data
     return _validated(FittedModels, "models", document, InputError)
+
+
+def _launch(data: bytes, label: str, max_bytes: int) -> LaunchFile:
+    from colocate.launch import LaunchFile
+
+    max_memory = max(LEAST_MEMORY, MEMORY_PER_BYTE * max_bytes)
+    document = read_json(data, label, InputError, max_memory)
+    del data
+    return _validated(LaunchFile, "launch", document, InputError)
 
 
 def _instance(data: bytes, label: str, folder: Path | None, max_bytes: int) -> Instance:

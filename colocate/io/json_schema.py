@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "json_schema", "known_keys", "model_of"]
 
-Kind = Literal["instance", "plan", "profiles", "models"]
+Kind = Literal["instance", "plan", "profiles", "models", "launch"]
 
 _TITLES = {
     "instance": "colocate instance, version 1",
     "plan": "colocate plan, version 1",
     "profiles": "colocate profiles, version 1",
     "models": "colocate fitted models, version 1",
+    "launch": "colocate launch file, version 1",
 }
 PROFILE_FILES: dict[str, Any] = {
     "description": "Further profiles, in files inside the instance's own folder: relative paths.",
@@ -49,6 +50,10 @@ def model_of(kind: str) -> type[BaseModel]:
         from colocate.profile.fitted import FittedModels
 
         return FittedModels
+    if kind == "launch":
+        from colocate.launch import LaunchFile
+
+        return LaunchFile
     msg = f"there is no format {kind!r} (known: {', '.join(get_args(Kind))})"
     raise ValueError(msg)
 

@@ -161,7 +161,8 @@ def _complaint(detail: ErrorDetails, value: Any) -> _Complaint:  # noqa: ANN401 
         elif branch is None and part != "[key]":
             branch = tuple(steps)
     if detail["type"].startswith("union_tag"):
-        steps.append("family")
+        # pydantic names the key that tells the alternatives apart in quotes
+        steps.append(str(detail.get("ctx", {}).get("discriminator", "kind")).strip("'"))
     return _Complaint(tuple(steps), branch, detail)
 
 

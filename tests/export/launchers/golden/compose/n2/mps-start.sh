@@ -1,0 +1,7 @@
+#!/bin/sh
+# Written by colocate export; changes are lost when it is written again.
+# One MPS daemon for each GPU: a fault stays on its GPU.
+set -eu
+mkdir -p -m 0700 /run/colocate/mps/00000002/pipe /run/colocate/mps/00000002/log
+CUDA_VISIBLE_DEVICES=GPU-00000002-1111-2222-3333-444444444442 CUDA_MPS_PIPE_DIRECTORY=/run/colocate/mps/00000002/pipe \
+  CUDA_MPS_LOG_DIRECTORY=/run/colocate/mps/00000002/log nvidia-cuda-mps-control -d

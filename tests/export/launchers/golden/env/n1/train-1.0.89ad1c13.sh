@@ -1,0 +1,16 @@
+#!/bin/sh
+# Written by colocate export; changes are lost when it is written again.
+# Planned: train-1.0.89ad1c13 with 40 % of GPU-00000000-1111-2222-3333-444444444440, batch 64
+set -eu
+cd -- /srv/train
+set -- \
+  ${HOME+"HOME=$HOME"} \
+  ${PATH+"PATH=$PATH"} \
+  BATCH=64 \
+  COLOCATE_UNIT=train-1.0.89ad1c13 \
+  CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=40 \
+  CUDA_MPS_LOG_DIRECTORY=/run/colocate/mps/00000000/log \
+  CUDA_MPS_PINNED_DEVICE_MEM_LIMIT=GPU-00000000-1111-2222-3333-444444444440=6000M \
+  CUDA_MPS_PIPE_DIRECTORY=/run/colocate/mps/00000000/pipe \
+  CUDA_VISIBLE_DEVICES=GPU-00000000-1111-2222-3333-444444444440
+exec env -i "$@" python3 train.py train-1 0
