@@ -27,7 +27,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage lint format docs bench bench-models bugs wheel-test clean
+.PHONY: help demo test test-deep coverage lint format docs bench bench-models bugs wheel-test gpu-check clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,12 @@ wheel-test: $(DEV)  ## build the wheel, install it in a fresh environment, test 
 	cd "$$away"; \
 	venv/bin/python -c 'import colocate, sys; p = colocate.__file__; print("testing", p); sys.exit("site-packages" not in p)'; \
 	venv/bin/pytest -q -n $(WORKERS) --dist worksteal
+
+# No environment of its own: where there is a GPU there is a Python with PyTorch, and often no network.
+OUT ?= build/gpu-check
+FLAGS ?=
+gpu-check:  ## show on a GPU what only a GPU can show: PYTHON=..., OUT=folder, FLAGS=--allow-root
+	@$(PYTHON) -m colocate.executor.gpu_check --out '$(OUT)' $(FLAGS)
 
 clean:  ## remove everything that make made, .venv included
 	@echo "Removing $(VENV), build output and caches ..."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from colocate.errors import TooLargeError
 from colocate.instance import GpuPool, Instance, Service, ServiceTable, Task, TaskTable
-from colocate.runs import ids_of
+from colocate.runs import run_pairs
 
 __all__ = ["Classes", "Entries", "GpuClass", "ShareGrid", "classify"]
 
@@ -55,12 +56,12 @@ class GpuClass:
     pinned: tuple[int, ...]
     """Service classes that have a replica pinned to each of these GPUs."""
     members: tuple[tuple[str, Ints], ...]
-    """(pool, ordinals), in canonical order."""
+    """(pool, runs) in canonical order; a row of runs is the first ordinal and how many follow."""
 
     @property
     def count(self) -> int:
         """Number of GPUs."""
-        return sum(int(ids.size) for _, ids in self.members)
+        return sum(int(runs[:, 1].sum()) for _, runs in self.members)
 
 
 @dataclass(frozen=True)
@@ -312,17 +313,19 @@ def share_grid(pool: GpuPool, keep: Keep, floors: Sequence[int] = (1,)) -> Share
 def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
     tabulated = {p.gpu_type for p in instance.interference.pairs if p.table is not None}
     floors = sorted({1, *(s.min_share_pct for s in services.representative)})
-    pins: dict[str, list[tuple[int, Ints]]] = {}
+    pins: dict[str, list[tuple[int, int, int]]] = {}
     for e, s in enumerate(instance.services):
         for ref in s.pinned or ():
-            pins.setdefault(ref.pool, []).append((int(services.entry_class[e]), ids_of(ref.gpus)))
+            cls = int(services.entry_class[e])
+            ends = [(cls, low, high + 1) for low, high in run_pairs(ref.gpus)]
+            pins.setdefault(ref.pool, []).extend(ends)
     grouped: dict[Hashable, list[tuple[GpuPool, tuple[int, ...], Ints]]] = {}
     for pool in instance.gpu_pools:
         if not pool.schedulable:
             continue
         shape = (pool.gpu_type, pool.memory_gib - pool.reserve_gib, pool.sm_count, pool.max_clients)
-        for pinned, ids in _split_by_pins(pool, pins.get(pool.id, [])):
-            grouped.setdefault((shape, pool.measured_sms, pinned), []).append((pool, pinned, ids))
+        for pinned, runs in _split_by_pins(pool, pins.get(pool.id, [])):
+            grouped.setdefault((shape, pool.measured_sms, pinned), []).append((pool, pinned, runs))
     return tuple(
         GpuClass(
             gpu_type=parts[0][0].gpu_type,
@@ -335,25 +338,35 @@ def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
                 floors,
             ),
             pinned=parts[0][1],
-            members=tuple((pool.id, ids) for pool, _, ids in parts),
+            members=tuple((pool.id, runs) for pool, _, runs in parts),
         )
         for parts in grouped.values()
     )
 
 
 def _split_by_pins(
-    pool: GpuPool, pins: list[tuple[int, Ints]]
+    pool: GpuPool, pins: list[tuple[int, int, int]]
 ) -> list[tuple[tuple[int, ...], Ints]]:
-    ordinals = np.arange(pool.first, pool.first + pool.size, dtype=np.int64)
-    if not pins:
-        return [((), ordinals)]
-    classes = sorted({c for c, _ in pins})
-    held = np.zeros((pool.size, len(classes)), dtype=bool)
-    for c, ids in pins:
-        held[ids - pool.first, classes.index(c)] = True
-    kinds, inverse = np.unique(held, axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return [
-        (tuple(c for c, on in zip(classes, kind, strict=True) if on), ordinals[inverse == i])
-        for i, kind in enumerate(kinds.tolist())
-    ]
+    """Return the runs of a pool by the service classes that are pinned there.
+
+    A pin is a class, the first ordinal, and the one after the last.
+    """
+    changes: dict[int, list[tuple[int, int]]] = {pool.first: [], pool.first + pool.size: []}
+    for cls, low, end in pins:
+        changes.setdefault(low, []).append((cls, 1))
+        changes.setdefault(end, []).append((cls, -1))
+    here: dict[int, int] = {}
+    found: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for low, end in pairwise(sorted(changes)):
+        for cls, more in changes[low]:
+            here[cls] = here.get(cls, 0) + more
+            if not here[cls]:
+                del here[cls]
+        runs = found.setdefault(tuple(sorted(here)), [])
+        if runs and sum(runs[-1]) == low:
+            low, _ = runs.pop()
+        runs.append((low, end - low))
+    # In the order of rows that say of each class in turn whether it is pinned there.
+    most = max((c for kind in found for c in kind), default=0)
+    kinds = sorted(found, key=lambda kind: sum(1 << (most - c) for c in kind))
+    return [(kind, np.array(found[kind], dtype=np.int64)) for kind in kinds]

@@ -315,6 +315,8 @@ def _best_of_equals(
     Those hold the same at the same levels and, where a quota counts a tenant's shares, give that
     tenant the same share.
     """
+    if (np.diff(chunk.settings.set_index) > 0).all():
+        return chunk  # each holds something else
     at = configurators[chunk.gpu]
     tasks = chunk.sets[:, chunk.n_services :]
     share = at.gpu.grid.share_pct[chunk.settings.grid[:, chunk.n_services :]]

@@ -1,15 +1,18 @@
 """Who is where, in runs of GPUs that follow each other, hold one column and name the same entries.
 
-Individuals are dealt in canonical order: the GPUs of a class take its columns in the order of the
-columns, and the individuals of a workload class go to the GPUs in the order of pools and ordinals.
-All of that are intervals, so a million GPUs with a few hundred columns are some hundred runs, and
-single ids are only written where somebody asks for them.
+The GPUs of a class take its columns in the order of the columns. A stretch of GPUs of one pool that
+follow each other and hold the same column takes its individuals place by place: a workload of the
+column gets as many of its class as the stretch is long, one after the other, then the next workload
+does. Individuals go by entry and ordinal, stretches by pool and ordinal.
+
+    a column that holds a class twice, on GPUs 5-7:   first workload 0-2, second workload 3-5
+
+So everything is an interval, whatever a column holds: a million GPUs with a few hundred columns are
+some hundred runs, and single ids are only written where somebody asks for them.
 
     run i     GPUs first ... first + length - 1 of a pool, all with one column
-    slot of   GPU j of the run holds individual number + j * stride of an entry; the stride is how
-    a run     often the column holds the class
-
-Gangs are formed elsewhere: slots of their workers are left without an entry (-1).
+    slot of   GPU j of the run holds individual number + j of an entry
+    a run
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from colocate.classes import Entries
+from colocate.classes import Classes
+from colocate.gangs import Gangs, Slots, form_gangs
 from colocate.problem import Problem
 
 __all__ = ["Dealt", "deal"]
@@ -41,82 +45,80 @@ class Dealt:
     workload: Ints
     """Per slot: index into the workloads of the problem's columns."""
     entry: Ints
-    """Per slot."""
+    """Per slot; -1 for workers of gangs that are not formed."""
     number: Ints
-    """Per slot: the individual on the first GPU of the run."""
-    stride: Ints
+    """Per slot: the individual on the first GPU of the run. Of tasks, the worker."""
+    gangs: Gangs
 
     def gpus(self) -> tuple[Ints, Ints]:
         """Return pool and ordinal of every used GPU."""
-        return np.repeat(self.pool, self.length), self._ramp(self.first, 1)
+        return np.repeat(self.pool, self.length), self._ramp(self.first)
 
     def individuals(self, place: int) -> tuple[Ints, Ints]:
         """Return entry and number at one place of every used GPU; -1 where it holds fewer."""
         slot = self.start[:-1] + place
         there = slot < self.start[1:]
         slot = np.where(there, slot, 0)
-        entry = np.where(there, self.entry[slot], -1)
-        number = np.where(entry >= 0, self.number[slot], -1)
-        stride = np.where(entry >= 0, self.stride[slot], 0)
-        return np.repeat(entry, self.length), self._ramp(number, stride)
+        entry = np.where(there, self.entry[slot], -1) if self.entry.size else self.pool
+        number = self._ramp(self.number[slot] if self.entry.size else self.pool)
+        nobody = entry < 0
+        entry = np.repeat(entry, self.length)
+        if nobody.any():
+            number[entry < 0] = -1
+        return entry, number
 
-    def _ramp(self, first: Ints, stride: Ints | int) -> Ints:
-        """Return first + j * stride for GPU j of each run."""
-        begin = np.cumsum(self.length) - self.length
+    def _ramp(self, first: Ints) -> Ints:
+        """Return first + j for GPU j of each run."""
         found = np.arange(int(self.length.sum()))
-        if np.any(np.not_equal(stride, 1)):
-            step = np.broadcast_to(np.asarray(stride, dtype=np.int64), self.length.shape)
-            found *= np.repeat(step, self.length)
-            begin = begin * step
-        found += np.repeat(first - begin, self.length)
+        found += np.repeat(first - (np.cumsum(self.length) - self.length), self.length)
         return found
 
 
-def deal(problem: Problem, counts: Ints) -> Dealt:
-    """Return which GPU holds which column, replica and task."""
+def deal(problem: Problem, counts: Ints, gangs: Ints | None = None) -> Dealt:
+    """Return which GPU holds which column, replica and worker.
+
+    Parameters
+    ----------
+    problem
+        The problem that is solved.
+    counts
+        How many GPUs hold each column.
+    gangs
+        How many gangs run at each level; without it none are formed.
+    """
     pool, first, length, column = _used(problem, counts)
     start, workload = _slots(problem, column)
     run = np.repeat(np.arange(column.size), np.diff(start))
-    classes, columns = problem.source.classes, problem.columns
-    position = np.full(workload.size, -1, dtype=np.int64)
-    stride = np.ones(workload.size, dtype=np.int64)
-    sides = [
-        (_Line.of(classes.services), np.flatnonzero(~columns.is_task[workload])),
-        (
-            _Line.of(classes.tasks),
-            np.flatnonzero(columns.is_task[workload] & (columns.level[workload] < 0)),
-        ),
-    ]
+    line = _Line.of(problem.source.classes, problem.gang_size)
+    slots = Slots.of(run, workload, length)
+    formed = form_gangs(
+        problem, slots, line.task_begin, np.zeros(0, dtype=np.int64) if gangs is None else gangs
+    )
+    pieces = _pieces(problem, slots, line, formed.at, formed.place)
+    # Cut every run where one of its slots passes from one interval, or one entry, to the next.
+    inside, after = line.cuts(pieces.place, pieces.length)
+    at = np.concatenate([pieces.at, pieces.at[inside] + after])
+    slot = np.searchsorted(slots.begin, at, side="right") - 1
     begin = np.cumsum(length) - length
-    cuts = [begin]
-    for line, mine in sides:
-        position[mine], stride[mine] = line.places(
-            run[mine], columns.cls[workload[mine]], length[run[mine]]
-        )
-        on, after = line.cuts(position[mine], stride[mine], length[run[mine]])
-        cuts.append(begin[run[mine][on]] + after)
-    at = np.unique(np.concatenate(cuts))
-    of = np.searchsorted(begin, at, side="right") - 1
-    offset = at - begin[of]
-    total = int(length.sum())
+    cut = np.unique(np.concatenate([begin, begin[run[slot]] + at - slots.begin[slot]]))
+    of = np.searchsorted(begin, cut, side="right") - 1
+    offset = cut - begin[of]
     width = np.diff(start)[of]
-    slot = np.repeat(start[of] - (np.cumsum(width) - width), width) + np.arange(int(width.sum()))
-    entry, number = np.full((2, slot.size), -1, dtype=np.int64)
-    place: Ints = position[slot] + np.repeat(offset, width).astype(np.int64) * stride[slot]
-    is_task = columns.is_task[workload[slot]]
-    for (line, _), side in zip(sides, (~is_task, is_task), strict=True):
-        named = np.flatnonzero(side & (position[slot] >= 0))
-        entry[named], number[named] = line.named(place[named])
+    ends = np.cumsum(width)
+    slot = np.repeat(start[of] - (ends - width), width) + np.arange(int(width.sum()))
+    here = slots.begin[slot] + np.repeat(offset, width)
+    piece = np.searchsorted(pieces.at, here, side="right") - 1
+    entry, number = line.named(pieces.place[piece], here - pieces.at[piece])
     return Dealt(
         pool[of],
         first[of] + offset,
-        np.diff(at, append=total),
+        np.diff(cut, append=int(length.sum())),
         column[of],
-        np.concatenate([[0], np.cumsum(width)]),
+        np.concatenate([[0], ends]),
         workload[slot],
         entry,
         number,
-        stride[slot],
+        formed.gangs,
     )
 
 
@@ -131,15 +133,9 @@ def _used(problem: Problem, counts: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         mine = used[gpu_of_used == g]
         if not mine.size:
             continue
-        pools, firsts, lengths = [], [], []
-        for name, ids in sorted(gpu.members, key=lambda m: names[m[0]]):
-            begins = np.array([0], dtype=np.int64)
-            if ids[-1] - ids[0] + 1 != ids.size:
-                begins = np.flatnonzero(np.diff(ids, prepend=ids[0] - 2) != 1)
-            pools.append(np.full(begins.size, names[name]))
-            firsts.append(ids[begins])
-            lengths.append(np.diff(begins, append=ids.size))
-        pool, first, length = (np.concatenate(x) for x in (pools, firsts, lengths))
+        members = sorted(gpu.members, key=lambda m: names[m[0]])
+        pool = np.concatenate([np.full(len(runs), names[name]) for name, runs in members])
+        first, length = np.concatenate([runs for _, runs in members]).T
         here, there = np.cumsum(length) - length, np.cumsum(counts[mine]) - counts[mine]
         total = int(counts[mine].sum())
         at = np.unique(np.concatenate([here[here < total], there]))
@@ -162,56 +158,76 @@ def _slots(problem: Problem, column: Ints) -> tuple[Ints, Ints]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Pieces:
+    """Intervals of slots that take an interval of the line; they cover all slots, end to end."""
+
+    at: Ints
+    place: Ints
+    """Where in the line the piece begins; -1: it takes nobody."""
+    length: Ints
+
+
+def _pieces(problem: Problem, slots: Slots, line: _Line, at: Ints, place: Ints) -> _Pieces:
+    """Return what every slot takes, with what workers of gangs take, which is known already."""
+    columns = problem.columns
+    level, is_task = columns.level[slots.workload], columns.is_task[slots.workload]
+    kind = columns.cls[slots.workload] + np.where(is_task, problem.service_count.size, 0)
+    single = np.flatnonzero(level < 0)
+    single = single[np.argsort(kind[single], kind="stable")]
+    kind, length = kind[single], slots.length[single]
+    ahead = np.cumsum(length) - length
+    heads = np.flatnonzero(np.diff(kind, prepend=-1))
+    ahead -= np.repeat(ahead[heads], np.diff(heads, append=kind.size))
+    waiting = np.setdiff1d(slots.begin[level >= 0], at)
+    everywhere = np.concatenate([slots.begin[single], at, waiting])
+    taken = np.concatenate([line.class_begin[kind] + ahead, place, np.full(waiting.size, -1)])
+    order = np.argsort(everywhere, kind="stable")
+    everywhere = everywhere[order]
+    total = int(slots.length.sum())
+    return _Pieces(everywhere, taken[order], np.diff(everywhere, append=total))
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
-    """All individuals of one kind in a line: by class, then by entry."""
+    """All replicas and all workers in a line: by class, services first, then by entry."""
 
     entry: Ints
-    """Entries in the order of the line."""
+    """Entries in the order of the line, of services and then of tasks."""
     begin: Ints
     """Where each of them begins."""
     class_begin: Ints
+    """Where each class begins, service classes first."""
+    task_begin: Ints
+    """The same for task classes alone."""
 
     @classmethod
-    def of(cls, entries: Entries) -> _Line:
-        order = np.argsort(entries.entry_class, kind="stable")
-        counts = entries.entry_count[order]
+    def of(cls, classes: Classes, gang_size: Ints) -> _Line:
+        services, tasks = classes.services, classes.tasks
+        first, then = (np.argsort(side.entry_class, kind="stable") for side in (services, tasks))
+        workers = (tasks.entry_count * gang_size[tasks.entry_class])[then]
+        lengths = np.concatenate([services.entry_count[first], workers])
+        of_class = np.concatenate([services.count, tasks.count * gang_size])
+        class_begin = np.cumsum(of_class) - of_class
         return cls(
-            order,
-            np.cumsum(counts) - counts,
-            np.cumsum(entries.count) - entries.count,
+            np.concatenate([first, then]),
+            np.cumsum(lengths) - lengths,
+            class_begin,
+            class_begin[services.size :],
         )
 
-    def places(self, run: Ints, cls: Ints, length: Ints) -> tuple[Ints, Ints]:
-        """Return the place in the line of each slot's first individual, and the strides."""
-        order = np.lexsort((run, cls))
-        run, cls, length = run[order], cls[order], length[order]
-        same = np.zeros(run.size, dtype=bool)
-        same[1:] = (run[1:] == run[:-1]) & (cls[1:] == cls[:-1])
-        group = np.cumsum(~same) - 1
-        heads = np.flatnonzero(~same)
-        often = np.diff(heads, append=run.size)
-        taken = length[heads] * often
-        before = np.cumsum(taken) - taken
-        new_class = np.ones(heads.size, dtype=bool)
-        new_class[1:] = cls[heads][1:] != cls[heads][:-1]
-        of_class = before[np.flatnonzero(new_class)[np.cumsum(new_class) - 1]]
-        rank = np.arange(run.size) - heads[group]
-        place = np.empty(run.size, dtype=np.int64)
-        stride = np.empty(run.size, dtype=np.int64)
-        place[order] = self.class_begin[cls] + (before - of_class)[group] + rank
-        stride[order] = often[group]
-        return place, stride
-
-    def cuts(self, place: Ints, stride: Ints, length: Ints) -> tuple[Ints, Ints]:
-        """Return where slots pass from one entry to the next: (slot, GPUs of the run before it)."""
+    def cuts(self, place: Ints, length: Ints) -> tuple[Ints, Ints]:
+        """Return where pieces pass from one entry to the next: (piece, GPUs of it before that)."""
         low = np.searchsorted(self.begin, place, side="right")
-        high = np.searchsorted(self.begin, place + stride * (length - 1), side="right")
-        many = high - low
-        on = np.repeat(np.arange(place.size), many)
-        which = np.arange(on.size) - np.repeat(np.cumsum(many) - many, many) + low[on]
-        return on, -(-(self.begin[which] - place[on]) // stride[on])
+        high = np.searchsorted(self.begin, place + length - 1, side="right")
+        many = np.where(place >= 0, high - low, 0)
+        inside = np.repeat(np.arange(place.size), many)
+        which = np.arange(inside.size) - np.repeat(np.cumsum(many) - many, many) + low[inside]
+        return inside, self.begin[which] - place[inside]
 
-    def named(self, place: Ints) -> tuple[Ints, Ints]:
-        """Return entry and number of the individuals at these places."""
-        at = np.searchsorted(self.begin, place, side="right") - 1
-        return self.entry[at], place - self.begin[at]
+    def named(self, place: Ints, further: Ints) -> tuple[Ints, Ints]:
+        """Return entry and number of the individuals so much further than these places."""
+        at = np.searchsorted(self.begin, place + further, side="right") - 1
+        somebody = place >= 0
+        entry = np.where(somebody, self.entry[at], -1) if self.entry.size else place
+        number = np.where(somebody, place + further - self.begin[at], -1) if at.size else place
+        return entry, number

@@ -6,8 +6,9 @@ make an object for each of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from colocate.instance import Instance, Service, ServiceTable, Task, TaskTable
@@ -22,6 +23,7 @@ Entry = TypeVar("Entry", Service, Task)
 
 # Columns of a table that hold a tuple for all rows together rather than a value for each.
 _WHOLE = frozenset({"batches"})
+_OF_EACH = frozenset({"id", "replicas", "count"})
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,10 @@ class Entries(Generic[Entry]):
         if not entry_id.startswith(self.table.id_prefix):
             return None
         digits = entry_id[len(self.table.id_prefix) :]
-        if not (digits.isascii() and digits.isdecimal()) or str(int(digits)) != digits:
+        if not (digits.isascii() and digits.isdecimal()) or (digits[0] == "0" and digits != "0"):
             return None
-        return len(self.listed) + int(digits) if int(digits) < self.table.rows else None
+        row = int(digits)
+        return len(self.listed) + row if row < self.table.rows else None
 
     def get(self, position: int) -> Entry:
         """Return the entry at a position."""
@@ -58,6 +61,22 @@ class Entries(Generic[Entry]):
         row: Any = self.table.row(position - len(self.listed))
         found: Entry = row
         return found
+
+    def alike(self, position: int) -> Hashable:
+        """Return something that entries have in common which differ in id and number alone."""
+        if position < len(self.listed):
+            stated: dict[str, Hashable] = vars(self.listed[position])
+            return "listed", *(value for name, value in stated.items() if name not in _OF_EACH)
+        return "row", *(column[position - len(self.listed)] for column in self._varying)
+
+    @cached_property
+    def _varying(self) -> list[tuple[Any, ...]]:
+        """The columns of the table in which rows differ, but for their number."""
+        if self.table is None:
+            return []
+        stated: dict[str, Any] = vars(self.table)
+        columns = [column for name, column in stated.items() if name not in _OF_EACH | _WHOLE]
+        return [column for column in columns if isinstance(column, tuple)]
 
     def id(self, position: int) -> str:
         """Return the id of the entry at a position."""

@@ -1,17 +1,20 @@
 """From counts of columns back to names: which GPU holds which replica and which worker.
 
-Everything goes in canonical order: GPUs by pool and ordinal, replicas and tasks by entry and
-ordinal. GPUs that end up alike form one group. All steps are on arrays; only groups become objects.
+Everything goes in canonical order, see `dealing`: GPUs by pool and ordinal, replicas and tasks by
+entry and ordinal. Runs of GPUs that end up alike form one group. Nothing here looks at single GPUs:
+the work grows with the number of runs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from colocate.classes import Entries
+from colocate.dealing import Dealt, deal
+from colocate.gangs import Gangs
 from colocate.placement import PlacedService, PlacedTask, PlacementGroup
 from colocate.plan import (
     Certificate,
@@ -24,7 +27,7 @@ from colocate.plan import (
 from colocate.predict import Predictor
 from colocate.problem import Problem
 from colocate.reasons import Why, why_service, why_task
-from colocate.runs import format_ids
+from colocate.runs import format_runs
 from colocate.task_facts import facts_at
 
 __all__ = ["expand"]
@@ -32,35 +35,15 @@ __all__ = ["expand"]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class _Slots:
-    """Every workload of every used GPU; the arrays run in parallel."""
-
-    gpu: Ints
-    """Index into the used GPUs."""
-    workload: Ints
-    """Index into the workloads of the problem's columns."""
-
-
 def expand(
     problem: Problem, counts: Ints, gangs: Ints, *, solver: str, proof: Certificate | None
 ) -> Plan:
     """Return the plan of a solution."""
-    pool, ordinal, column = _used_gpus(problem, counts)
-    slots = _slots(problem, column)
     classes, columns = problem.source.classes, problem.columns
-    entry = np.full(slots.gpu.size, -1, dtype=np.int64)
-    number = np.full(slots.gpu.size, -1, dtype=np.int64)
-    is_task, cls = columns.is_task[slots.workload], columns.cls[slots.workload]
-    level = columns.level[slots.workload]
-    placed_replicas = _deal(classes.services, ~is_task, cls, entry, number)
-    placed_tasks = _deal(classes.tasks, is_task & (level < 0), cls, entry, number)
     predictor = Predictor(problem)
-    formed = _deal_gangs(problem, predictor, slots, level, gangs, entry, number)
-    placed_tasks += formed.placed
-    groups = _groups(problem, predictor, pool, ordinal, column, slots, entry, number)
-    unplaced = _unplaced(problem, placed_tasks)
-    missing = _missing(problem, placed_replicas)
+    dealt = deal(problem, counts, gangs)
+    placed_replicas, placed_tasks = _placed(problem, dealt)
+    worth, normalised = _worth_of_gangs(problem, predictor, dealt.gangs)
     instance = problem.source.instance
     width = np.diff(columns.start)
     return Plan(
@@ -70,11 +53,11 @@ def expand(
         objective=ObjectiveValue(
             name=instance.objective.name,
             sense="max" if problem.sign > 0 else "min",
-            value=problem.objective_of(float(columns.value @ counts) + formed.value),
+            value=problem.objective_of(float(columns.value @ counts) + worth),
         ),
-        placements=groups,
-        missing=missing,
-        unplaced=unplaced,
+        placements=_groups(problem, predictor, dealt),
+        missing=_missing(problem, placed_replicas),
+        unplaced=_unplaced(problem, placed_tasks),
         totals=Totals(
             gpus_used=int(counts.sum()),
             gpus_shared=int(counts[width > 1].sum()),
@@ -82,168 +65,95 @@ def expand(
             replicas_missing=int(classes.services.entry_count.sum() - placed_replicas.sum()),
             tasks_placed=int(placed_tasks.sum()),
             tasks_unplaced=int(classes.tasks.entry_count.sum() - placed_tasks.sum()),
-            normalised_throughput=formed.normalised + _normalised(problem, predictor, counts),
+            normalised_throughput=normalised + _normalised(problem, predictor, counts),
         ),
         certificate=proof,
     )
 
 
-def _used_gpus(problem: Problem, counts: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return pool number, ordinal and column of each used GPU, in canonical order."""
-    names = [p.id for p in problem.source.instance.gpu_pools]
-    none = np.zeros(0, dtype=np.int64)
-    pools, ordinals, chosen = [none], [none], [none]
-    for g, gpu in enumerate(problem.source.classes.gpus):
-        mine = np.flatnonzero(problem.columns.gpu == g)
-        column = np.repeat(mine, counts[mine])
-        pool = np.concatenate([np.full(ids.size, names.index(p)) for p, ids in gpu.members])
-        ordinal = np.concatenate([ids for _, ids in gpu.members])
-        order = np.lexsort((ordinal, pool))[: column.size]
-        pools.append(pool[order])
-        ordinals.append(ordinal[order])
-        chosen.append(column)
-    pool, ordinal, column = (np.concatenate(x) for x in (pools, ordinals, chosen))
-    order = np.lexsort((ordinal, pool))
-    return pool[order], ordinal[order], column[order]
-
-
-def _slots(problem: Problem, column: Ints) -> _Slots:
-    start = problem.columns.start
-    width = start[column + 1] - start[column]
-    gpu = np.repeat(np.arange(column.size), width)
-    first = np.cumsum(width) - width
-    within = np.arange(gpu.size) - np.repeat(first, width)
-    return _Slots(gpu, np.repeat(start[column], width) + within)
-
-
-def _entry_starts(entries: Entries, cls: int) -> tuple[Ints, Ints]:
-    """Return the entries of a class and, for each, how many individuals come before it."""
-    mine = np.flatnonzero(entries.entry_class == cls)
-    counts = entries.entry_count[mine]
-    return mine, np.cumsum(counts) - counts
-
-
-def _deal(
-    entries: Entries, chosen: NDArray[np.bool_], cls: Ints, entry: Ints, number: Ints
-) -> Ints:
-    """Name the individuals in the chosen slots; return how many of each entry are placed."""
-    placed = np.zeros(entries.entry_class.size, dtype=np.int64)
-    for c in np.unique(cls[chosen]):
-        slots = np.flatnonzero(chosen & (cls == c))
-        mine, before = _entry_starts(entries, int(c))
-        individual = np.arange(slots.size)
-        which = np.searchsorted(before, individual, side="right") - 1
-        entry[slots] = mine[which]
-        number[slots] = individual - before[which]
-        np.add.at(placed, entry[slots], 1)
-    return placed
-
-
-@dataclass(frozen=True, slots=True)
-class _Gangs:
-    """The gangs of a plan."""
-
-    placed: Ints
-    """How many of each task entry."""
-    value: float
-    """Their worth in maximised form, at the rate that their slowest worker really has.
-
-    A solver may have placed a gang at a lower level than it reaches.
-    """
-    normalised: float
-    """Their normalised rates, over all workers."""
-
-
-def _deal_gangs(
-    problem: Problem,
-    predictor: Predictor,
-    slots: _Slots,
-    level: Ints,
-    gangs: Ints,
-    entry: Ints,
-    number: Ints,
-) -> _Gangs:
-    """Form whole gangs of the workers at each level, no two of one gang on one GPU."""
-    tasks, source = problem.source.classes.tasks, problem.source
-    placed = np.zeros(tasks.entry_class.size, dtype=np.int64)
-    value = normalised = 0.0
-    formed = np.zeros(tasks.size, dtype=np.int64)
-    for at in np.flatnonzero(gangs):
-        cls, n = int(problem.levels.task[at]), int(gangs[at])
-        size = int(problem.gang_size[cls])
-        mine = np.flatnonzero(level == at)
-        worker = np.arange(mine.size)
-        if np.unique(slots.gpu[mine]).size == mine.size:
-            gang, member = worker // size, worker % size
-        else:
-            # Workers of one GPU are neighbours here and at most n, so dealing in turn parts them.
-            gang, member = worker % n, worker // n
-        entries, before = _entry_starts(tasks, cls)
-        individual = formed[cls] + gang
-        which = np.searchsorted(before, individual, side="right") - 1
-        entry[mine] = entries[which]
-        number[mine] = (individual - before[which]) * size + member
-        formed[cls] += n
-        np.add.at(placed, entry[mine[member == 0]], 1)
-        slowest = np.full(n, np.inf)
-        np.minimum.at(slowest, gang, predictor.rates(slots.workload[mine]))
-        facts = facts_at(source.facts, np.full(n, cls))
-        value += float(source.objective.placed_value(facts, slowest).sum())
-        normalised += size * float((slowest / facts.reference_rate).sum())
-    return _Gangs(placed, value, normalised)
-
-
-def _groups(
-    problem: Problem,
-    predictor: Predictor,
-    pool: Ints,
-    ordinal: Ints,
-    column: Ints,
-    slots: _Slots,
-    entry: Ints,
-    number: Ints,
-) -> tuple[PlacementGroup, ...]:
-    if not column.size:
-        return ()
-    width = np.bincount(slots.gpu, minlength=column.size)
-    first = np.cumsum(width) - width
-    held = np.full((column.size, int(width.max())), -1, dtype=np.int64)
-    held[slots.gpu, np.arange(slots.gpu.size) - first[slots.gpu]] = entry
-    key = np.column_stack([pool, column, held])
-    order = np.lexsort(tuple(reversed(key.T)))
-    ordered = key[order]
-    breaks = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
-    names = [p.id for p in problem.source.instance.gpu_pools]
+def _placed(problem: Problem, dealt: Dealt) -> tuple[Ints, Ints]:
+    """Return how many replicas of each service entry, and tasks of each task entry, are placed."""
+    classes = problem.source.classes
+    length = np.repeat(dealt.length, np.diff(dealt.start))
+    is_task = problem.columns.is_task[dealt.workload]
     found = []
-    for members in np.split(order, breaks):
-        members = members[np.argsort(ordinal[members], kind="stable")]
-        lead = members[0]
-        ids = [number[first[members] + k] for k in range(width[lead])]
+    for side, mine in ((classes.services, ~is_task), (classes.tasks, is_task)):
+        number = np.zeros(side.entry_class.size, dtype=np.int64)
+        np.add.at(number, dealt.entry[mine], length[mine])
+        found.append(number)
+    return found[0], found[1] // problem.gang_size[classes.tasks.entry_class]
+
+
+def _worth_of_gangs(problem: Problem, predictor: Predictor, gangs: Gangs) -> tuple[float, float]:
+    """Return what the gangs are worth in maximised form, and their normalised rates, all workers'.
+
+    That is at the rate that the slowest worker really has: a solver may have placed a gang at a
+    lower level than it reaches.
+    """
+    if not gangs.task.size:
+        return 0.0, 0.0
+    slowest = np.full(gangs.task.size, np.inf)
+    np.minimum.at(slowest, gangs.member_of, predictor.rates(gangs.workload))
+    facts = facts_at(problem.source.facts, gangs.task)
+    value = problem.source.objective.placed_value(facts, slowest)
+    workers = gangs.times * problem.gang_size[gangs.task]
+    return float(gangs.times @ value), float(workers @ (slowest / facts.reference_rate))
+
+
+def _groups(problem: Problem, predictor: Predictor, dealt: Dealt) -> tuple[PlacementGroup, ...]:
+    """Return a group for all runs of a pool with the same column and the same entries."""
+    n = dealt.column.size
+    if not n:
+        return ()
+    width = np.diff(dealt.start)
+    held = np.full((n, int(width.max())), -1, dtype=np.int64)
+    run = np.repeat(np.arange(n), width)
+    held[run, np.arange(run.size) - dealt.start[run]] = dealt.entry
+    order = np.lexsort((dealt.first, *held.T[::-1], dealt.column, dealt.pool))
+    changes = np.zeros(n, dtype=bool)
+    for key in (dealt.pool, dealt.column, *held.T):
+        changes[1:] |= key[order][1:] != key[order][:-1]
+    changes[0] = True
+    bounds = [*np.flatnonzero(changes).tolist(), n]
+    names = [p.id for p in problem.source.instance.gpu_pools]
+    pool, column, start, entry = (
+        x.tolist() for x in (dealt.pool, dealt.column, dealt.start, dealt.entry)
+    )
+    first, length, number = dealt.first.tolist(), dealt.length.tolist(), dealt.number.tolist()
+    found = []
+    listed = order.tolist()
+    for low, high in pairwise(bounds):
+        runs = listed[low:high]
+        lead = runs[0]
+        lengths = [length[r] for r in runs]
         services: list[PlacedService] = []
         tasks: list[PlacedTask] = []
-        for k in range(width[lead]):
-            placed = predictor.placed(
-                int(column[lead]), k, int(entry[first[lead] + k]), format_ids(ids[k])
-            )
+        for k in range(start[lead + 1] - start[lead]):
+            ids = format_runs([number[start[r] + k] for r in runs], lengths)
+            placed = predictor.placed(column[lead], k, entry[start[lead] + k], ids)
             if isinstance(placed, PlacedService):
                 services.append(placed)
             else:
                 tasks.append(placed)
-        found.append(
-            PlacementGroup(
-                pool=names[pool[lead]],
-                gpus=format_ids(ordinal[members]),
-                services=tuple(sorted(services, key=lambda s: (s.service, s.replicas))),
-                tasks=tuple(sorted(tasks, key=lambda t: (t.task, t.workers))),
-            )
+        services.sort(key=lambda s: (s.service, s.replicas))
+        tasks.sort(key=lambda t: (t.task, t.workers))
+        # Made of checked parts: checking the texts again would take most of the time.
+        group = PlacementGroup.model_construct(
+            pool=names[pool[lead]],
+            gpus=format_runs([first[r] for r in runs], lengths),
+            services=tuple(services),
+            tasks=tuple(tasks),
         )
-    return tuple(sorted(found, key=lambda g: (g.pool, int(g.gpus.split(",")[0].split("-")[0]))))
+        found.append((group.pool, first[lead], group))
+    return tuple(group for _, _, group in sorted(found, key=lambda f: f[:2]))
 
 
-def _left_out(entries: Entries, placed: Ints) -> list[tuple[int, Ints]]:
+def _left_out(entries: Entries, placed: Ints) -> list[tuple[int, str]]:
     """Return (entry, ordinals) of what is left out: the last ones of each entry."""
     short = np.flatnonzero(placed < entries.entry_count)
-    return [(int(e), np.arange(placed[e], entries.entry_count[e])) for e in short]
+    number = entries.entry_count[short] - placed[short]
+    rows = zip(short.tolist(), placed[short].tolist(), number.tolist(), strict=True)
+    return [(e, format_runs([first], [n])) for e, first, n in rows]
 
 
 def _unplaced(problem: Problem, placed: Ints) -> tuple[UnplacedTasks, ...]:
@@ -258,7 +168,7 @@ def _unplaced(problem: Problem, placed: Ints) -> tuple[UnplacedTasks, ...]:
         found.append(
             UnplacedTasks(
                 task=name(e),
-                ids=format_ids(ordinals),
+                ids=ordinals,
                 reason=why[cls].reason,
                 detail=why[cls].detail,
             )
@@ -278,7 +188,7 @@ def _missing(problem: Problem, placed: Ints) -> tuple[MissingReplicas, ...]:
         found.append(
             MissingReplicas(
                 service=name(e),
-                replicas=format_ids(ordinals),
+                replicas=ordinals,
                 reason=why[cls].reason,
                 detail=why[cls].detail,
             )

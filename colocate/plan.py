@@ -11,13 +11,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from colocate.certificate import (
+    MAX_DEPTH,
+    MAX_LEAVES,
+    Among,
+    Certificate,
+    Leaf,
+    LevelPrice,
+    Price,
+    QuotaPrice,
+    Split,
+)
 from colocate.placement import PlacedService, PlacedTask, PlacementGroup
-from colocate.profile.batch import Batch
 from colocate.runs import Runs, iter_ids
 from colocate.schema import Finite, Frozen, Id, ListOf, NonNegative
 
 __all__ = [
+    "MAX_DEPTH",
+    "MAX_LEAVES",
+    "Among",
     "Certificate",
+    "Leaf",
     "LevelPrice",
     "MissingReplicas",
     "ObjectiveValue",
@@ -27,68 +41,13 @@ __all__ = [
     "Price",
     "QuotaPrice",
     "Reason",
+    "Split",
     "Totals",
     "UnplacedTasks",
     "diff",
 ]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class Price(Frozen):
-    """Dual price of one service (per replica) or one task entry (per task)."""
-
-    id: Id
-    """Id of the service or task entry."""
-    price: Finite
-    """The price."""
-
-
-class LevelPrice(Frozen):
-    """What a gang at a batch pays each of its workers that reach a progress."""
-
-    task: Id
-    """Id of the task entry."""
-    batch: Batch
-    """Batch that the gang trains at."""
-    rate: NonNegative
-    """Progress of a worker, in samples of the task's own batch per second."""
-    price: Finite
-    """The price."""
-
-
-class QuotaPrice(Frozen):
-    """Dual price of one side of a tenant's quota."""
-
-    tenant: Id
-    """Owner."""
-    unit: Literal["tasks", "gpu_share"]
-    """Unit of the quota."""
-    side: Literal["maximum", "minimum"]
-    """Which side of the quota."""
-    price: Finite
-    """The price."""
-
-
-class Certificate(Frozen):
-    """Prices that bound every plan, by weak duality; see the formulation.
-
-    Anything may stand here: the judge clips prices to their legal signs and recomputes the bound
-    from the instance. A stated bound that is tighter than the recomputed one is rejected.
-    """
-
-    kind: Literal["prices"] = "prices"
-    """The only kind of this version."""
-    bound: Finite
-    """Stated bound on the objective, in its own sense."""
-    services: Annotated[tuple[Price, ...], ListOf] = ()
-    """Prices of services; those left out are 0."""
-    tasks: Annotated[tuple[Price, ...], ListOf] = ()
-    """Prices of tasks without gangs; those left out are 0."""
-    levels: Annotated[tuple[LevelPrice, ...], ListOf] = ()
-    """What gangs pay their workers, by rate."""
-    quotas: Annotated[tuple[QuotaPrice, ...], ListOf] = ()
-    """Prices of quotas; those left out are 0."""
 
 
 class ObjectiveValue(Frozen):
@@ -184,7 +143,7 @@ class Plan(Frozen):
     totals: Totals
     """Counts and sums over all placements."""
     certificate: Certificate | None = None
-    """Prices that prove a bound."""
+    """Prices that prove a bound, over all plans or box by box."""
 
     def iter_placements(self) -> Iterator[Placement]:
         """Yield one `Placement` for each used GPU, made as it is read."""

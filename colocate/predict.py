@@ -28,30 +28,44 @@ class Predictor:
         self.problem = problem
         self.slo = slo_model(problem.source.instance.slo_model)
         self._company: dict[int, tuple[Floats, Floats, list[Evidence]]] = {}
+        self._knobs: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._predicted: dict[tuple[int, int], ServicePrediction | TaskPrediction] = {}
 
     def placed(
         self, column: int, position: int, entry: int, ids: str
     ) -> PlacedService | PlacedTask:
         """Return workload `position` of a column as it stands in a plan."""
-        columns, instance = self.problem.columns, self.problem.source.instance
+        instance, key = self.problem.source.instance, (column, position)
+        if key not in self._knobs:
+            self._knobs[key] = self._knobs_of(column, position)
+            self._predicted[key] = self._predict(column, position)
+        predicted = self._predicted[key]
+        batch, share_pct, sms = self._knobs[key]
+        if isinstance(predicted, ServicePrediction):
+            return PlacedService(
+                service=instance.service_name(entry),
+                replicas=ids,
+                batch=batch,
+                share_pct=share_pct,
+                sms=sms,
+                predicted=predicted,
+            )
+        return PlacedTask(
+            task=instance.task_name(entry),
+            workers=ids,
+            batch=batch,
+            share_pct=share_pct,
+            sms=sms,
+            predicted=predicted,
+        )
+
+    def _knobs_of(self, column: int, position: int) -> tuple[int, int, int]:
+        """Return batch, percentage, and the multiprocessors that it is sure to give."""
+        columns = self.problem.columns
         w = int(columns.start[column]) + position
         grid = self.problem.source.classes.gpus[int(columns.gpu[column])].grid
         at = int(columns.grid[w])
-        knobs = {
-            "batch": int(columns.batch[w]),
-            "share_pct": int(grid.share_pct[at]),
-            "sms": int(grid.lo[at]),
-        }
-        key = (column, position)
-        if key not in self._predicted:
-            self._predicted[key] = self._predict(column, position)
-        predicted = self._predicted[key]
-        if isinstance(predicted, ServicePrediction):
-            return PlacedService(
-                service=instance.service_name(entry), replicas=ids, predicted=predicted, **knobs
-            )
-        return PlacedTask(task=instance.task_name(entry), workers=ids, predicted=predicted, **knobs)
+        return int(columns.batch[w]), int(grid.share_pct[at]), int(grid.lo[at])
 
     def rates(self, workloads: Ints) -> Floats:
         """Return the mean rates of workloads, by their index in the columns' flat arrays.

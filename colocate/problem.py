@@ -154,7 +154,8 @@ def compile_problem(instance: Instance) -> Problem:
     columns, levels, configurators = build_columns(
         instance, classes, constraints, slo, value, facts
     )
-    specs = [row for c in constraints for row in c.rows(instance, _view(classes, columns, levels))]
+    view = _view(classes, columns, levels)
+    specs = [row for c in constraints for row in c.rows(instance, view)]
     sign = 1.0 if value.sense == "max" else -1.0
     return Problem(
         sign=sign,

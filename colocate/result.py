@@ -125,6 +125,8 @@ class Result:
     instance_sha256: str
     versions: Mapping[str, str] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What took a slower way than usual while the question was compiled, and why."""
 
     @property
     def ok(self) -> bool:

@@ -13,12 +13,21 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, WithJsonSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Runs", "count_ids", "format_ids", "ids_of", "iter_ids", "iter_runs", "run_pairs"]
+__all__ = [
+    "Runs",
+    "count_ids",
+    "format_ids",
+    "format_runs",
+    "ids_of",
+    "iter_ids",
+    "iter_runs",
+    "run_pairs",
+]
 
 MAX_ORDINAL = 2**40
 MAX_IDS = 100_000_000
@@ -51,7 +60,17 @@ def iter_runs(text: str) -> Iterator[tuple[int, int]]:
 
 def run_pairs(text: str) -> list[tuple[int, int]]:
     """Return (first, last) of each run, or raise `ValueError` as `iter_runs` does."""
+    if _is_one(text):
+        only = int(text)
+        return [(only, only)]
     return list(iter_runs(text))
+
+
+def _is_one(text: str) -> bool:
+    """Return whether the text is one number that is surely in bounds: what most texts are."""
+    return (
+        len(text) < 13 and text.isdigit() and text.isascii() and (text[0] != "0" or len(text) == 1)
+    )
 
 
 def _check_syntax(text: str) -> None:
@@ -82,6 +101,8 @@ Runs = Annotated[
 
 def count_ids(text: str) -> int:
     """Return how many numbers the runs name."""
+    if _is_one(text):
+        return 1
     _check_syntax(text)
     longer = sum(int(match[2]) - int(match[1]) for match in _LONG_RUN.finditer(text))
     return text.count(",") + 1 + longer
@@ -119,3 +140,19 @@ def format_ids(ids: NDArray[np.int64]) -> str:
     firsts = ids[np.concatenate(([0], breaks))].tolist()
     lasts = ids[np.concatenate((breaks - 1, [ids.size - 1]))].tolist()
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))
+
+
+def format_runs(firsts: Sequence[int], lengths: Sequence[int]) -> str:
+    """Return the shortest runs that read as these runs one after the other."""
+    if not firsts:
+        msg = "an empty list of ids has no text"
+        raise ValueError(msg)
+    found = []
+    low, end = firsts[0], firsts[0]
+    for first, length in zip(firsts, lengths, strict=True):
+        if first != end:
+            found.append(str(low) if end == low + 1 else f"{low}-{end - 1}")
+            low = first
+        end = first + length
+    found.append(str(low) if end == low + 1 else f"{low}-{end - 1}")
+    return ",".join(found)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from colocate.boxes import tree_certificate
 from colocate.capability import refuse
 from colocate.errors import UnsupportedError
 from colocate.expand import expand
@@ -34,6 +35,9 @@ from colocate.verify import Verdict, verify
 from colocate.versions import versions
 
 __all__ = ["solve"]
+
+
+ROUNDING = 1e-14
 
 
 def solve(
@@ -109,6 +113,10 @@ def solve(
     solved = time.perf_counter()
     plan, fault = _plan(problem, raw, solver)
     verdict = verify(instance, plan) if plan is not None else None
+    if plan is not None and verdict is not None and _only_the_tree_is_wrong(plan, verdict):
+        # The judge saw columns that the problem leaves out because others are always better.
+        plan = plan.model_copy(update={"certificate": certificate(problem, raw.prices)})
+        verdict = verify(instance, plan)
     done = time.perf_counter()
     return _result(
         problem,
@@ -142,7 +150,13 @@ def _plan(problem: Problem, raw: RawSolution, solver: str) -> tuple[Plan | None,
     if broken.size:
         row = problem.rows.labels[int(broken[0])]
         return None, f"{broken.size} broken rows, the first of kind {row.kind!r}"
-    return expand(problem, counts, gangs, solver=solver, proof=certificate(problem, raw.prices)), ""
+    proof = tree_certificate(problem, raw.prices, raw.tree) or certificate(problem, raw.prices)
+    return expand(problem, counts, gangs, solver=solver, proof=proof), ""
+
+
+def _only_the_tree_is_wrong(plan: Plan, verdict: Verdict) -> bool:
+    has_tree = plan.certificate is not None and plan.certificate.kind == "tree"
+    return has_tree and {v.kind for v in verdict.violations} == {"certificate"}
 
 
 def _result(
@@ -174,7 +188,7 @@ def _result(
         objective=objective,
         bound=bound,
         bound_claimed=claimed if plan is not None else None,
-        gap=_gap(objective, bound),
+        gap=_gap(objective, bound, problem.scale),
         history=raw.history,
         timings=timings,
         solver=solver,
@@ -183,10 +197,15 @@ def _result(
         instance_sha256=problem.source.instance.sha256,
         versions=versions(),
         violations=violations,
+        notes=tuple(
+            note for configurator in problem.source.configurators for note in configurator.notes()
+        ),
     )
 
 
-def _gap(objective: float | None, bound: float | None) -> float | None:
+def _gap(objective: float | None, bound: float | None, scale: float) -> float | None:
     if objective is None or bound is None or not math.isfinite(bound):
         return None
+    if abs(bound - objective) <= ROUNDING * scale:
+        return 0.0  # where the objective is 0, rounding errors would be a gap of 1
     return relative_gap(objective, bound)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from colocate.constraints._residents import Reading, reading
 from colocate.constraints.base import constraints_of
 from colocate.entries import Entries, service_entries, task_entries
-from colocate.instance import Instance, Service, Task
+from colocate.instance import Instance, Task
 from colocate.judge.bound import certificate_bound
 from colocate.judge.findings import Findings
 from colocate.judge.ids import check_ids
@@ -23,7 +23,6 @@ from colocate.judge.placement import PlacementJudge
 from colocate.objectives._gangs import placed_tasks, reference_rates
 from colocate.objectives.base import Objective
 from colocate.objectives.base import objective as objective_of
-from colocate.placement import PlacementGroup
 from colocate.plan import Plan
 from colocate.violation import Violation
 
@@ -80,10 +79,13 @@ def verify(instance: Instance, plan: Plan) -> Verdict:
     _unsupported(instance, findings)
     _same_instance(instance, plan, findings)
     judge = PlacementJudge(instance, findings)
-    known = _placements(instance, plan, services, tasks, judge)
-    readable = plan.model_copy(update={"placements": known})
-    for constraint in constraints_of(instance):
-        findings.extend(constraint.violations(instance, readable))
+    read = Reading(instance, plan)
+    _placements(read, judge, findings)
+    # What names something unknown has been written down, and is of no use to anybody else.
+    readable = read.plan = plan.model_copy(update={"placements": tuple(read.groups)})
+    with reading(read):
+        for constraint in constraints_of(instance):
+            findings.extend(constraint.violations(instance, readable))
     # There is no telling what a plan is worth that names things wrongly or predicts wrongly.
     scored = whole and judge.predictions_hold
     value = _value(instance, plan, objective, tasks, findings) if scored else None
@@ -116,35 +118,14 @@ def _same_instance(instance: Instance, plan: Plan, findings: Findings) -> None:
         findings.add("instance", "plan", message)
 
 
-def _placements(
-    instance: Instance,
-    plan: Plan,
-    services: Entries[Service],
-    tasks: Entries[Task],
-    judge: PlacementJudge,
-) -> tuple[PlacementGroup, ...]:
-    """Judge every group that names known things only, and return these groups."""
-    pools = {pool.id: pool for pool in instance.gpu_pools}
-    known_services: dict[str, Service | None] = {}
-    known_tasks: dict[str, Task | None] = {}
-    judged = []
-    for group in plan.placements:
-        pool = pools.get(group.pool)
-        held = [_entry(services, s.service, known_services) for s in group.services]
-        trained = [_entry(tasks, t.task, known_tasks) for t in group.tasks]
-        residents = [s for s in held if s is not None], [t for t in trained if t is not None]
-        if pool is None or len(residents[0]) < len(held) or len(residents[1]) < len(trained):
-            continue
-        judge.judge(pool, group, *residents)
-        judged.append(group)
-    return tuple(judged)
-
-
-def _entry(entries: Entries[Any], entry_id: str, known: dict[str, Any]) -> Any:  # noqa: ANN401
-    if entry_id not in known:
-        position = entries.find(entry_id)
-        known[entry_id] = None if position is None else entries.get(position)
-    return known[entry_id]
+def _placements(read: Reading, judge: PlacementJudge, findings: Findings) -> None:
+    """Judge every group that names known things only; of groups that are alike and good, one."""
+    broken: dict[int, bool] = {}
+    for group, kind in zip(read.groups, read.kind, strict=True):
+        if broken.get(kind, True):
+            before = findings.count
+            judge.judge(read.pools[group.pool], group, *read.entries(group))
+            broken[kind] = findings.count > before
 
 
 def _close(stated: float, found: float) -> bool:

@@ -106,6 +106,7 @@ class SchemaChecker:
 
         return rule
 
+    _maxProperties = _limit(dict, "maxProperties", lambda v, s: len(v) > s)
     _minimum = _limit((int, float), "minimum", lambda v, s: v < s)
     _maximum = _limit((int, float), "maximum", lambda v, s: v > s)
     _exclusiveMinimum = _limit((int, float), "exclusiveMinimum", lambda v, s: v <= s)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from colocate.errors import InputError, InstanceError, PlanError
-from colocate.io import load_instance, load_plan, parse_instance, parse_models, parse_plan
+from colocate.io import (
+    load_instance,
+    load_plan,
+    parse_instance,
+    parse_launch,
+    parse_models,
+    parse_plan,
+)
 from tests.corpus.contradictions import contradiction_cases
 from tests.corpus.fields import generated_cases
 from tests.corpus.files import FileCase, file_cases
@@ -40,7 +47,13 @@ def parse_profiles(data: bytes, folder: Path) -> object:
 def reader(kind: str, folder: Path) -> Callable[[bytes], object]:
     if kind == "profiles":
         return lambda data: parse_profiles(data, folder)
-    return {"plan": parse_plan, "models": parse_models, "instance": parse_instance}[kind]
+    readers: dict[str, Callable[[bytes], object]] = {
+        "plan": parse_plan,
+        "models": parse_models,
+        "instance": parse_instance,
+        "launch": parse_launch,
+    }
+    return readers[kind]
 
 
 def check(refused: InputError, path: str, words: str) -> None:
@@ -67,7 +80,9 @@ def test_undamaged_files_are_accepted(tmp_path: Path) -> None:
 
 
 def refusal_of(case: Case, folder: Path) -> InputError:
-    expected = {"plan": PlanError, "models": InputError}.get(case.kind, InstanceError)
+    expected = {"plan": PlanError, "models": InputError, "launch": InputError}.get(
+        case.kind, InstanceError
+    )
     with pytest.raises(expected) as caught:
         reader(case.kind, folder)(case.data)
     return caught.value

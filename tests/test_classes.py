@@ -181,7 +181,32 @@ def test_pins_part_gpus() -> None:
     services = [{"id": "web", **SERVICE, "replicas": 2, "pinned": [{"pool": "a", "gpus": "11,13"}]}]
     found = classify(instance(gpu_pools=[pool], services=services))
     members = {g.pinned: g.members[0][1].tolist() for g in found.gpus}
-    assert members == {(): [10, 12], (0,): [11, 13]}
+    assert members == {(): [[10, 1], [12, 1]], (0,): [[11, 1], [13, 1]]}
+
+
+def test_pins_of_many_gpus_are_runs() -> None:
+    """Where pins begin and end, not how many GPUs they hold, is what costs."""
+    n = 10**6
+    pool = {"id": "a", "gpu_type": "A", "count": n, "memory_gib": 16.0, "sm_count": 4}
+    services = [
+        {"id": "web", **SERVICE, "replicas": n // 2, "pinned": [{"pool": "a", "gpus": "0-499999"}]},
+        {
+            "id": "zip",
+            **SERVICE,
+            "replicas": 400_000,
+            "pinned": [
+                {"pool": "a", "gpus": "450000-499999"},
+                {"pool": "a", "gpus": "500000-849999"},
+            ],
+        },
+    ]
+    found = classify(instance(gpu_pools=[pool], services=services))
+    assert [(g.pinned, g.members[0][1].tolist(), g.count) for g in found.gpus] == [
+        ((), [[850_000, 150_000]], 150_000),
+        ((1,), [[500_000, 350_000]], 350_000),
+        ((0,), [[0, 450_000]], 450_000),
+        ((0, 1), [[450_000, 50_000]], 50_000),
+    ]
 
 
 def test_too_many_classes_are_refused() -> None:

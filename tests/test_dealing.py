@@ -28,26 +28,47 @@ def line(entries: Entries) -> dict[int, list[Individual]]:
     return found
 
 
+def stretches(column_of: dict[Individual, int]) -> list[list[Individual]]:
+    """GPUs of one pool that follow each other and hold the same column."""
+    found: list[list[Individual]] = []
+    for pool, i in sorted(column_of):
+        before = found[-1][-1] if found else None
+        if before == (pool, i - 1) and column_of[pool, i] == column_of[before]:
+            found[-1].append((pool, i))
+        else:
+            found.append([(pool, i)])
+    return found
+
+
 def one_by_one(problem: Problem, counts: np.ndarray) -> dict[Individual, list[Individual]]:
-    """Who is on each GPU (pool, ordinal), in the order of the column's workloads."""
+    """Who is on each GPU (pool, ordinal), in the order of the column's workloads.
+
+    Stretch by stretch, in a stretch place by place, at a place GPU by GPU.
+    """
     columns, classes = problem.columns, problem.source.classes
     pools = [p.id for p in problem.source.instance.gpu_pools]
     column_of: dict[Individual, int] = {}
     for g, gpu in enumerate(classes.gpus):
-        gpus = sorted((pools.index(p), int(i)) for p, ids in gpu.members for i in ids)
+        gpus = sorted(
+            (pools.index(p), first + i)
+            for p, runs in gpu.members
+            for first, n in runs.tolist()
+            for i in range(n)
+        )
         mine = np.flatnonzero(columns.gpu == g).tolist()
         held = [c for c in mine for _ in range(counts[c])]
         column_of |= dict(zip(gpus, held, strict=False))
     waiting = line(classes.services), line(classes.tasks)
-    found = {}
-    for gpu_id in sorted(column_of):
-        c = column_of[gpu_id]
-        found[gpu_id] = [
-            (-1, -1)
-            if columns.level[w] >= 0
-            else waiting[int(columns.is_task[w])][int(columns.cls[w])].pop(0)
-            for w in range(columns.start[c], columns.start[c + 1])
-        ]
+    found: dict[Individual, list[Individual]] = {gpu_id: [] for gpu_id in sorted(column_of)}
+    for stretch in stretches(column_of):
+        c = column_of[stretch[0]]
+        for w in range(columns.start[c], columns.start[c + 1]):
+            for gpu_id in stretch:
+                found[gpu_id].append(
+                    (-1, -1)
+                    if columns.level[w] >= 0
+                    else waiting[int(columns.is_task[w])][int(columns.cls[w])].pop(0)
+                )
     return found
 
 
@@ -73,10 +94,10 @@ def test_runs_are_what_dealing_one_by_one_gives(drawn: Instance) -> None:
     assert (np.diff(dealt.start) == np.diff(problem.columns.start)[dealt.column]).all()
 
 
-def test_a_column_with_one_class_twice_deals_in_turn() -> None:
-    """Two of a kind on each GPU: 0 and 1, 2 and 3; where an entry ends, a new run begins."""
+def test_a_column_with_one_class_twice_deals_place_by_place() -> None:
+    """Two of a kind on each GPU: the first three, then the others; entries begin new runs."""
     pool = {"id": "a", "gpu_type": "A", "count": 3, "memory_gib": 16.0, "sm_count": 4, "first": 5}
-    tasks = [{"id": n, "profile": "train", "batch": 8, "count": 3} for n in ("p", "q")]
+    tasks = [{"id": n, "profile": "train", "batch": 8, "count": c} for n, c in (("p", 4), ("q", 2))]
     stated = instance(gpu_pools=[pool], services=[], tasks=tasks, rules={"tasks_per_gpu": 2})
     problem = compile_problem(stated)
     width = np.diff(problem.columns.start)
@@ -84,9 +105,9 @@ def test_a_column_with_one_class_twice_deals_in_turn() -> None:
     assert counts.sum() == 3
     dealt = deal(problem, counts)
     assert dealt.gpus()[1].tolist() == [5, 6, 7]
-    assert [x.tolist() for x in dealt.individuals(0)] == [[0, 0, 1], [0, 2, 1]]
-    assert [x.tolist() for x in dealt.individuals(1)] == [[0, 1, 1], [1, 0, 2]]
-    assert dealt.first.tolist() == [5, 6, 7]
+    assert [x.tolist() for x in dealt.individuals(0)] == [[0, 0, 0], [0, 1, 2]]
+    assert [x.tolist() for x in dealt.individuals(1)] == [[0, 1, 1], [3, 0, 1]]
+    assert dealt.first.tolist() == [5, 6]
 
 
 def test_a_million_alike_are_one_run() -> None:

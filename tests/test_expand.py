@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import tracemalloc
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from colocate.expand import expand
 from colocate.instance import Instance
+from colocate.placement import PlacementGroup
 from colocate.plan import Plan
 from colocate.problem import Problem, compile_problem
-from colocate.runs import count_ids
+from colocate.runs import count_ids, run_pairs
 from colocate.schema import Evidence
 from colocate.testing import any_instance
 from colocate.verify import verify
@@ -220,27 +221,34 @@ def random_filling(
     return None, None
 
 
-def test_a_hundred_thousand_gpus_are_expanded_on_arrays() -> None:
-    """Groups, not GPUs, become objects: the time does not grow with the number of GPUs."""
+@pytest.mark.parametrize("alike", [1, 2])
+def test_what_expansion_takes_does_not_grow_with_the_number_of_gpus(alike: int) -> None:
+    """Neither its memory nor the text of the plan: nothing is made for a single GPU."""
 
-    def seconds(n: int) -> float:
+    def measured(n: int) -> tuple[int, int]:
         stated = instance(
             gpu_pools=[{"id": "a", "gpu_type": "A", "count": n, "memory_gib": 16.0, "sm_count": 4}],
-            services=[{"id": "x", **SERVICE, "replicas": n}],
-            tasks=[{"id": "job", **TASK, "count": n // 2}],
+            services=[{"id": "x", **SERVICE, "replicas": n // 2}],
+            tasks=[{"id": "job", **TASK, "count": n * alike}],
+            rules={"tasks_per_gpu": alike},
         )
         problem = compile_problem(stated)
-        counts = {
-            column(problem, ("service", 0), ("task", 0)): n // 2,
-            column(problem, ("service", 0)): n // 2,
-        }
-        start = time.perf_counter()
+        beside = column(problem, ("service", 0), *[("task", 0)] * alike)
+        counts = {beside: n // 2, column(problem, *[("task", 0)] * alike): n // 4}
+        tracemalloc.start()
         plan = plan_of(problem, counts)
-        took = time.perf_counter() - start
-        assert len(plan.placements) == 2
-        assert plan.totals.tasks_placed == n // 2
-        return took
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert plan.totals.tasks_placed == alike * (n // 2 + n // 4)
+        assert verify(stated, plan).ok
+        return peak, sum(count_runs(group) for group in plan.placements)
 
-    seconds(100)
-    # A thousand times as many GPUs; objects for each of them would take thousands of times as long.
-    assert seconds(100_000) < 200 * max(seconds(100), 1e-3)
+    _, runs = measured(1000)
+    peak, as_many = measured(10**7)
+    assert runs == as_many == 3 + 2 * alike
+    assert peak < 2**20, "a byte for each GPU would be ten times that"
+
+
+def count_runs(group: PlacementGroup) -> int:
+    texts = [group.gpus, *(s.replicas for s in group.services), *(t.workers for t in group.tasks)]
+    return sum(len(run_pairs(text)) for text in texts)

@@ -18,7 +18,8 @@ ROOMS = (
     ("errors", "schema", "runs"),
     ("registry", "components"),
     ("profile",),
-    ("placement", "instance"),
+    ("placement", "instance", "launch"),
+    ("certificate",),
     ("plan", "result", "violation", "entries"),
     ("io", "versions"),
     ("tables",),
@@ -28,7 +29,9 @@ ROOMS = (
     ("task_facts", "objectives"),
     ("constraints",),
     ("classes", "configure"),
-    ("problem", "capability", "columns", "predict", "reasons", "prices", "dealing", "expand"),
+    ("problem", "capability", "columns", "predict", "reasons", "prices"),
+    ("boxes",),
+    ("gangs", "dealing", "expand"),
     ("judge",),
     ("verify",),
     ("solvers",),
@@ -45,7 +48,7 @@ RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
 
 COMPILED = {
     *("configure", "problem", "capability", "classes", "columns", "predict", "reasons"),
-    *("prices", "dealing", "expand", "solvers", "solve", "testing"),
+    *("prices", "boxes", "gangs", "dealing", "expand", "solvers", "solve", "testing"),
 }
 """What the judge must not look at."""
 

@@ -29,9 +29,19 @@ VERBS = {
     "compare": "Solve with several solvers, and put them side by side.",
     "show": "Show an instance or a plan as tables and bars.",
     "models": "Fit models to measurements, look at them, predict with them.",
+    "measure": "Measure workloads on a GPU, and write a profile table.",
     "diff": "Tell what it takes to get from one plan to another.",
     "explain": "Say why there is no plan, or why a task is left out.",
     "whatif": "Tell what a change of GPUs, SLOs or loads would bring.",
+    "preview": "Show what an apply would do on this node.",
+    "apply": "Make a plan true on this node; what fails is put back.",
+    "assert": "Check that this node is as it was applied.",
+    "status": "Show where this node stands.",
+    "rollback": "Bring this node back to what it was before the last change.",
+    "export-state": "Write what runs on this node, and its limits, as JSON.",
+    "guard": "Watch the GPUs of this node; hold training back in time.",
+    "tune": "Follow the load of the services on this node.",
+    "export": "Write a plan for other launchers, and tell what is lost.",
     "export-model": "Write an instance's integer program as an LP or MPS file.",
     "schema": "Print the JSON Schema of a file format.",
     "datasets": "List, fetch and generate instances.",
@@ -80,7 +90,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=(
         "Exit codes: 0 ok, 1 check failed, 2 bad input or usage, 3 infeasible, "
-        "4 no plan within the limits, 5 backend failure, 130 interrupted."
+        "4 no plan within the limits, 5 backend failure, 6 failed and put back, "
+        "7 needs attention, 8 lock held, 130 interrupted."
     ),
 )
 

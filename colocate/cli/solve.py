@@ -122,6 +122,7 @@ def _outcome(result: Result) -> dict[str, Any]:
         },
         "solver": result.solver,
         "solver_detail": result.solver_detail,
+        "notes": list(result.notes),
         "seed": result.seed,
         "instance_sha256": result.instance_sha256,
         "versions": dict(result.versions),

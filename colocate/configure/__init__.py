@@ -8,8 +8,9 @@ For a set of services s and tasks t on a GPU with S multiprocessors:
       sum of hi(q)  <= S                                             (share)
     and keep every choice that no other one beats in value and in all row coefficients.
 
-Where no slowdown depends on the knobs, workloads can be looked at one by one (`uncoupled`); else
-all their knobs are tried together (`coupled`). The batches of tasks are tried one after the other:
+Where no slowdown depends on the knobs, workloads can be looked at one by one (`uncoupled`), and the
+least share of a service is looked up (`least`); else all their knobs are tried together
+(`coupled`). The batches of tasks are tried one after the other:
 a task at one of its batches is a variant (`variants`).
 """
 
@@ -28,12 +29,36 @@ from colocate.configure.uncoupled import Uncoupled
 
 __all__ = ["MAX_WORK", "Configurator", "Settings"]
 
+SHOWN = 5
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
 class Configurator(Speeds):
     """Finds the settings of sets of co-tenants, given by their classes, on one GPU class."""
+
+    together: int = 0
+    """Sets for which all knobs were tried together."""
+
+    def notes(self) -> list[str]:
+        """Say what took a slower way than looking up the least share, and why."""
+        found = []
+        tried = sorted(self._uncoupled.least.tried)
+        if tried:
+            names = ", ".join(self.classes.services.representative[s].id for s in tried[:SHOWN])
+            more = f" and {len(tried) - SHOWN} more kinds" if len(tried) > SHOWN else ""
+            found.append(
+                f"on {self.gpu.gpu_type}, SLO model {self.slo.name!r} allows some time of a batch "
+                f"and not a shorter one: every percentage was tried for {names}{more}"
+            )
+        if self.together:
+            found.append(
+                f"on {self.gpu.gpu_type}, slowdowns depend on batches and shares: every "
+                f"combination of them was tried in {self.together} "
+                f"{'set' if self.together == 1 else 'sets'} of co-tenants"
+            )
+        return found
 
     @cached_property
     def _uncoupled(self) -> Uncoupled:
@@ -45,7 +70,7 @@ class Configurator(Speeds):
 
     def least_share(self, service: int, slowdown_hi: Floats) -> Ints:
         """Return, [set, batch], the least percentage that meets the SLO; -1 if none."""
-        return self._uncoupled.least_share(service, slowdown_hi)
+        return self._uncoupled.least.by_batch(service, slowdown_hi)
 
     def trains(self, task: int) -> TaskSpeed | None:
         """Return the smallest variant of a task class that runs on this GPU class, if any does."""
@@ -76,6 +101,7 @@ class Configurator(Speeds):
 
     def _settings(self, sets: Ints, n_services: int) -> Settings:
         coupled = self.coupled(sets, n_services)
+        self.together += int(coupled.sum())
         if not coupled.any():
             return self._uncoupled.settings(sets, n_services)
         parts = []

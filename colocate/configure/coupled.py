@@ -10,7 +10,7 @@ Of the settings of a set those are kept that no other one beats in value and in 
 workers at the same shares of tenants whose shares are counted. Nothing is pruned before that but
 what cannot be in any setting: a larger share of one workload may slow down, or speed up, another.
 
-An SLO model allows times of a batch up to some longest one; that is found once by bisection.
+An SLO model allows times of a batch up to some longest one (`longest`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from colocate.configure.longest import longest_batch_time
 from colocate.configure.settings import (
     BLOCK,
     MAX_WORK,
@@ -43,9 +44,6 @@ Bools = NDArray[np.bool_]
 
 HAIR = 1e-12
 """How much is let through early, so that rounding decides nothing that is looked at later."""
-BISECTIONS = 80
-SHORTEST_S, LONGEST_S = 1e-30, 1e30
-"""Times of a batch between which the longest allowed one is looked for."""
 
 
 class _Options(NamedTuple):
@@ -156,13 +154,7 @@ class Coupled:
         """Return the longest time of a batch that the SLO model allows; 0 where it allows none."""
         row = self.speeds.classes.services.representative[cls]
         rate, slo_ms, p = np.asarray(row.rate_rps), np.asarray(row.slo_ms), row.slo_percentile
-        low, high = np.full(batch.size, SHORTEST_S), np.full(batch.size, LONGEST_S)
-        possible = self.speeds.slo.allowed(batch, low, rate, slo_ms, p)
-        for _ in range(BISECTIONS):
-            middle = np.sqrt(low * high)
-            allowed = self.speeds.slo.allowed(batch, middle, rate, slo_ms, p)
-            low, high = np.where(allowed, middle, low), np.where(allowed, high, middle)
-        return np.where(possible, low, 0.0)
+        return longest_batch_time(self.speeds.slo, batch, rate, slo_ms, p)
 
     def _batches(self, row: list[int], n_services: int) -> list[Ints]:
         """Return the batches of each workload of a set, as its options number them."""

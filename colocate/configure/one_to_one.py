@@ -14,8 +14,9 @@ every pair. Instead, where all batches of s fit beside t, and worth does not ris
     q*   = first q with T_sq >= high[a, t]                                (the least share is best)
 
 so with the tasks in the order of high[a, .] a row of W is at most as many runs as there are shares:
-each is copied from worth_a whole. Pairs in which memory binds, and tasks whose worth rises
-somewhere, are enumerated; the result says how many.
+each is copied from worth_a whole. Where memory excludes some batch, q* is looked up for each pair
+in the T of the batches that fit. Tasks whose worth rises somewhere are enumerated. The result says
+how many pairs that were.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from colocate.configure.longest import longest_batch_time
 from colocate.models.slo import SloModel
 from colocate.schema import TOLERANCE
 
@@ -36,11 +38,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 NOT_TOGETHER = -np.inf
-BISECTIONS = 62
-SHORTEST_S, LONGEST_S = 1e-9, 1e9
 BLOCK = 400_000
-TIGHT = 64
-"""Services that are enumerated together where memory binds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class PairWorth:
     worth: NDArray[np.floating]
     """[service, task]; minus infinity where the two cannot be put together."""
     memory_binds: int
-    """Pairs that were enumerated because memory excludes some batch."""
+    """Pairs that were looked up one by one because memory excludes some batch."""
     not_monotone: int
     """Further pairs that were enumerated because worth rises with the share."""
 
@@ -84,16 +82,10 @@ def tolerated_slowdown(
     """Invert the SLO model: the largest slowdown bound that holds the SLO, [service, batch, share].
 
     `batch` is [service, batch] and `rate_lo` [service, batch, share]; `rate_rps` and `slo_ms` are
-    [service]. An SLO model allows times of a batch up to a longest one, found by bisection.
+    [service].
     """
-    low, high = np.full(batch.shape, SHORTEST_S), np.full(batch.shape, LONGEST_S)
     arrivals, limit = rate_rps[:, None], slo_ms[:, None]
-    possible = slo.allowed(batch, low, arrivals, limit, percentile)
-    for _ in range(BISECTIONS):
-        middle = np.sqrt(low * high)
-        allowed = slo.allowed(batch, middle, arrivals, limit, percentile)
-        low, high = np.where(allowed, middle, low), np.where(allowed, high, middle)
-    longest = np.where(possible, low, 0.0)
+    longest = longest_batch_time(slo, batch, arrivals, limit, percentile)
     return np.asarray(rate_lo * (longest / batch)[:, :, None])
 
 
@@ -138,16 +130,30 @@ def pair_worth(
             rises += services.size * tasks.size
             found[np.ix_(services, tasks)] = _enumerated(pairs, worth, services, tasks)
         # Services whose largest batch may not fit beside the heaviest task.
-        tight = services[top[services] + heaviest > limit]
-        # Those that leave about as much room have about the same tasks to look at.
-        tight = tight[np.argsort(top[tight], kind="stable")]
-        for start in range(0, tight.size, TIGHT):
-            part = tight[start : start + TIGHT]
-            bound = (top[part][:, None] + pairs.task_memory > limit) & ~rising
-            binds += int(bound.sum())
-            tasks = np.flatnonzero(bound.any(axis=0))
-            found[np.ix_(part, tasks)] = _enumerated(pairs, worth, part, tasks)
+        nothing = np.full((1, shape[1]), NOT_TOGETHER)
+        values = np.concatenate([worth, nothing]).astype(dtype)
+        for s in services[top[services] + heaviest > limit].tolist():
+            tasks = np.flatnonzero((top[s] + pairs.task_memory > limit) & ~rising)
+            binds += tasks.size
+            found[s, tasks] = values[_least_that_fits(pairs, s, tasks), tasks]
     return PairWorth(found, binds, rises)
+
+
+def _least_that_fits(pairs: Pairs, service: int, tasks: Ints) -> Ints:
+    """Return the least share beside each task, with the batches that fit; past the last: none."""
+    order = np.argsort(pairs.service_memory[service], kind="stable")
+    memory = pairs.service_memory[service, order]
+    fit = (memory + pairs.task_memory[tasks][:, None] <= _limit(pairs.room)).sum(axis=1)
+    # Row n: what is borne at each share or a smaller one with the n batches that take least.
+    reach = np.maximum.accumulate(pairs.tolerated[service, order], axis=0)
+    reach = np.minimum(np.maximum.accumulate(reach, axis=1), np.finfo(float).max)
+    high = pairs.high[pairs.kind[service], tasks]
+    high = np.where(np.isfinite(high), high, np.inf)
+    found = np.full(tasks.size, reach.shape[1])
+    for n in np.unique(fit[fit > 0]).tolist():
+        at = np.flatnonzero(fit == n)
+        found[at] = np.searchsorted(reach[n - 1], high[at])
+    return found
 
 
 def _runs(

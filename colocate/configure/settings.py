@@ -48,6 +48,8 @@ def none_of(width: int) -> Settings:
 
 def joined(parts: Sequence[Settings]) -> Settings:
     """Return the settings of several, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     return Settings(
         *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Settings))
     )

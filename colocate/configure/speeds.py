@@ -21,6 +21,7 @@ from colocate.models.memory import memory_per_process
 from colocate.models.slo import SloModel
 from colocate.models.slowdown_table import read_many
 from colocate.objectives.base import Objective, TaskFacts
+from colocate.profile import Profile
 from colocate.task_facts import facts_at
 
 __all__ = ["ServiceSpeed", "Speeds", "TaskSpeed"]
@@ -86,7 +87,16 @@ class Speeds:
         self.pairs: PairTable = pair_table(
             instance.interference, gpu.gpu_type, workloads, instance.confidence
         )
+        self._alone: dict[tuple[str, int], Floats | None] = {}
         self.services = [self._service(instance, s, index[s.profile]) for s in service_rows]
+        held = [np.zeros(0, dtype=np.int64) if s is None else s.batch for s in self.services]
+        self.first_batch = np.cumsum([0, *(b.size for b in held)])
+        """Where the batches of each service class begin in `service_batch`."""
+        self.service_batch = np.concatenate([np.zeros(0, dtype=np.int64), *held])
+        self.service_rate = np.concatenate(
+            [np.zeros((0, gpu.grid.size)), *(s.rate for s in self.services if s is not None)]
+        )
+        """[batch of a service class, percentage]."""
         self.variants = variants_of(task_rows)
         self.tasks = [
             self._task(instance, task_rows[t], b, e, index[task_rows[t].profile])
@@ -132,7 +142,7 @@ class Speeds:
         batches, rate, memory = [], [], []
         for b in batches_of(profile):
             per_process = memory_per_process(profile, b)
-            found = rates_alone(profile, b, shares)
+            found = self._rates(profile, b, shares)
             if (
                 (s.batches is None or b in s.batches)
                 and per_process is not None
@@ -146,13 +156,20 @@ class Speeds:
         rates = np.stack(rate)
         return ServiceSpeed(np.array(batches), rates, rates * kept, np.array(memory), pair_index)
 
+    def _rates(self, profile: Profile, batch: int, shares: Floats) -> Floats | None:
+        """Return the rates alone; services and tasks that differ otherwise share them."""
+        key = profile.workload, batch
+        if key not in self._alone:
+            self._alone[key] = rates_alone(profile, batch, shares)
+        return self._alone[key]
+
     def _task(
         self, instance: Instance, t: Task, batch: int, efficiency: float, pair_index: int
     ) -> TaskSpeed | None:
         profile = instance.profile(t.profile, self.gpu.gpu_type)
         if profile is None:
             return None
-        samples = rates_alone(profile, batch, 100.0 * self.gpu.grid.lo / self.gpu.sm_count)
+        samples = self._rates(profile, batch, 100.0 * self.gpu.grid.lo / self.gpu.sm_count)
         per_process = t.memory_gib or memory_per_process(profile, batch)
         if samples is None or per_process is None:
             return None
@@ -163,10 +180,11 @@ class Speeds:
             if rate.size
             else rate > 0
         )
-        best = np.full(self.gpu.sm_count + 1, -1, dtype=np.int64)
-        for i in np.flatnonzero(faster):
-            # The grid ascends in hi, so a later improvement overwrites the larger budgets.
-            best[self.gpu.grid.hi[i] :] = i
+        # The grid ascends in hi, so what is fastest so far is the last improvement that fits.
+        improvements = np.flatnonzero(faster)
+        budget = np.arange(self.gpu.sm_count + 1)
+        at = np.searchsorted(self.gpu.grid.hi[improvements], budget, side="right")
+        best = np.concatenate(([-1], improvements))[at]
         return TaskSpeed(
             rate,
             rate * kept,
@@ -179,6 +197,9 @@ class Speeds:
     def _beaten(self, rate: Floats) -> Bools:
         """Return which percentages another one beats that is no larger and takes no more."""
         share = self.gpu.grid.share_pct
+        if (share[1:] >= share[:-1]).all():
+            before = np.maximum.accumulate(np.concatenate(([-np.inf], rate)))[: rate.size]
+            return np.asarray(before >= rate)
         as_good = (rate[None, :] >= rate[:, None]) & (share[None, :] <= share[:, None])
         # The grid ascends in hi. A larger percentage may have been measured to take less.
         return np.asarray(np.tril(as_good, -1).any(axis=1))

@@ -9,11 +9,14 @@ best share that fits.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from colocate.configure.least import LeastShares
 from colocate.configure.settings import (
     BLOCK,
     MAX_WORK,
@@ -40,21 +43,7 @@ class Uncoupled:
     def __init__(self, speeds: Speeds) -> None:
         self.speeds = speeds
         self.gpu = speeds.gpu
-
-    def least_share(self, service: int, slowdown_hi: Floats) -> Ints:
-        """Return, [set, batch], the least percentage that meets the SLO; -1 if none."""
-        speed = self.speeds.services[service]
-        row: Service = self.speeds.classes.services.representative[service]
-        assert speed is not None
-        batch = speed.batch.astype(np.float64)[None, :, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tau_hi = batch * slowdown_hi[:, None, None] / speed.rate_lo[None, :, :]
-        allowed = self.speeds.slo.allowed(
-            batch, tau_hi, np.asarray(row.rate_rps), np.asarray(row.slo_ms), row.slo_percentile
-        )
-        allowed &= np.isfinite(tau_hi)
-        least = allowed.argmax(axis=2)
-        return np.where(allowed.any(axis=2), least, -1)
+        self.least = LeastShares(speeds)
 
     def settings(self, sets: Ints, n_services: int) -> Settings:
         """Return the settings worth considering for sets of one shape, services first."""
@@ -63,6 +52,8 @@ class Uncoupled:
         blocks = []
         for by_share in (False, True):
             rows = np.flatnonzero(counted == by_share)
+            if not rows.size:
+                continue
             free = self._free(sets.shape[1] - n_services, by_share=by_share)
             step = max(1, BLOCK // self._work(len(rows), sets.shape[1], n_services, free))
             for i in range(0, len(rows), step):
@@ -80,9 +71,8 @@ class Uncoupled:
     def _work(self, n: int, width: int, n_services: int, free: int) -> int:
         """Return the numbers held for one set, or refuse a task too large to finish."""
         batches = max([s.batch.size for s in self.speeds.services if s is not None], default=1)
-        per_set = max(
-            batches * self.gpu.grid.size, batches**n_services, self.gpu.grid.size**free, 1
-        )
+        combinations = batches**n_services if n_services > 1 else 1
+        per_set = max(combinations, self.gpu.grid.size**free, width)
         if n * per_set > MAX_WORK:
             raise too_much_work(n, width, self.gpu.gpu_type, per_set)
         return int(per_set)
@@ -104,11 +94,9 @@ class Uncoupled:
         rate = np.empty(sets.shape)
         for c in range(n_services):
             batch_index, grid[:, c] = chosen[c, :, 0], chosen[c, :, 1]
-            for s in np.unique(sets[:, c]):
-                speed, at = self.speeds.services[s], sets[:, c] == s
-                assert speed is not None
-                batch[at, c] = speed.batch[batch_index[at]]
-                rate[at, c] = speed.rate[batch_index[at], grid[at, c]]
+            at = self.speeds.first_batch[sets[:, c]] + batch_index
+            batch[:, c] = self.speeds.service_batch[at]
+            rate[:, c] = self.speeds.service_rate[at, grid[:, c]]
         tasks = sets[:, n_services:]
         grid[:, n_services:] = task_grid
         batch[:, n_services:] = self.speeds.task_batch[tasks]
@@ -132,21 +120,29 @@ class Uncoupled:
         if n_services == 0:
             fits = task_memory <= limit_of(self.gpu.memory_gib)
             return chosen, np.where(fits, 0, -1)
+        if n_services == 1:
+            taken = np.full(n, -1, dtype=np.int64)
+            for s, at in _groups(sets[:, 0]):
+                if self.speeds.services[s] is not None:
+                    found = self.least.beside(s, high[at, 0], task_memory[at])
+                    chosen[0, at, 0], chosen[0, at, 1], taken[at] = found
+            if alone:
+                self._whole_gpu(sets, taken, chosen)
+            return chosen, taken
         options = []  # per service: (grid index, multiprocessors, memory), each [set, batch]
+        n_batches = max(s.batch.size for s in self.speeds.services if s is not None)
         for c in range(n_services):
-            n_batches = max(s.batch.size for s in self.speeds.services if s is not None)
             least = np.full((n, n_batches), -1, dtype=np.int64)
             memory = np.full((n, n_batches), np.inf)
-            for s in np.unique(sets[:, c]):
-                speed, at = self.speeds.services[s], sets[:, c] == s
+            for s, at in _groups(sets[:, c]):
+                speed = self.speeds.services[s]
                 if speed is not None:
-                    found = self.least_share(int(s), high[at, c])
-                    least[at, : found.shape[1]] = found
-                    memory[at, : found.shape[1]] = speed.memory_gib
+                    least[at, : speed.batch.size] = self.least.by_batch(s, high[at, c])
+                    memory[at, : speed.batch.size] = speed.memory_gib
             taken = np.where(least >= 0, self.gpu.grid.hi[least], self.gpu.sm_count + 1)
             options.append((least, taken, memory))
         best = np.full(n, -1, dtype=np.int64)
-        for combination in itertools.product(range(options[0][0].shape[1]), repeat=n_services):
+        for combination in itertools.product(range(n_batches), repeat=n_services):
             total = sum(options[c][1][:, b] for c, b in enumerate(combination))
             memory = task_memory + sum(options[c][2][:, b] for c, b in enumerate(combination))
             better = (memory <= limit_of(self.gpu.memory_gib)) & (total <= self.gpu.sm_count)
@@ -155,15 +151,13 @@ class Uncoupled:
             for c, b in enumerate(combination):
                 chosen[c, better, 0] = b
                 chosen[c, better, 1] = options[c][0][better, b]
-        if alone and n_services == 1:
-            self._whole_gpu(sets, best, chosen)
         return chosen, best
 
     def _whole_gpu(self, sets: Ints, best: Ints, chosen: Ints) -> None:
         """Give a service that is alone the share at which its latency bound is lowest."""
-        for s in np.unique(sets[:, 0]):
-            speed, at = self.speeds.services[s], (sets[:, 0] == s) & (best >= 0)
-            if speed is None or not at.any():
+        for s, at in _groups(np.where(best >= 0, sets[:, 0], -1)):
+            speed = self.speeds.services[s] if s >= 0 else None
+            if speed is None:
                 continue
             row: Service = self.speeds.classes.services.representative[s]
             batch = speed.batch.astype(np.float64)[:, None]
@@ -184,6 +178,10 @@ class Uncoupled:
         n_tasks = tasks.shape[1]
         if n_tasks == 0:
             return np.arange(len(tasks)), np.zeros((len(tasks), 0), dtype=np.int64)
+        if n_tasks == 1 and not free:
+            last = self.speeds.best_within[tasks[:, 0], rest]
+            rows = np.flatnonzero(last >= 0)
+            return rows, last[rows, None]
         axes = np.indices((self.gpu.grid.size,) * free).reshape(free, self.gpu.grid.size**free)
         used = self.gpu.grid.hi[axes].sum(axis=0) if free else np.zeros(1, dtype=np.int64)
         left = rest[:, None] - used[None, :]
@@ -223,3 +221,18 @@ class Uncoupled:
         first = np.ones(rows.size, dtype=bool)
         first[1:] = rows[order][1:] != rows[order][:-1]
         return at[order[first]]
+
+
+def _groups(numbers: Ints) -> Iterator[tuple[int, Ints | slice]]:
+    """Yield each distinct number and where it stands."""
+    if not numbers.size:
+        return
+    if (numbers[1:] >= numbers[:-1]).all():
+        starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+        for start, end in pairwise([*starts.tolist(), numbers.size]):
+            yield int(numbers[start]), slice(start, end)
+        return
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(numbers[order], prepend=numbers[order[0]] - 1))
+    for rows in np.split(order, starts[1:]):
+        yield int(numbers[rows[0]]), rows

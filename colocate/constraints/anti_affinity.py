@@ -41,7 +41,7 @@ class AntiAffinityConstraint(PlainConstraint):
         right = _rules_naming(instance, "right")
         if not left:
             return
-        for held in holdings(instance, plan):
+        for held in holdings(instance, plan, naming=left):
             for a, b in permutations(held.residents, 2):
                 broken = left.get(a.entry.id, frozenset()) & right.get(b.entry.id, frozenset())
                 if broken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from colocate.constraints._residents import holdings
+from colocate.constraints._residents import Holding, each_group
 from colocate.constraints.base import CoTenantSets, PlainConstraint
 from colocate.instance import Instance
 from colocate.plan import Plan
@@ -30,11 +30,14 @@ class ClientLimit(PlainConstraint):
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs with too many processes."""
-        for held in holdings(instance, plan):
-            processes = sum(resident.entry.processes for resident in held.residents)
-            if processes > held.pool.max_clients:
-                yield Violation(
-                    kind="clients",
-                    where=held.where,
-                    message=f"{processes} processes, but MPS takes {held.pool.max_clients} clients",
-                )
+        return each_group(instance, plan, _broken)
+
+
+def _broken(held: Holding) -> Iterator[Violation]:
+    processes = sum(resident.entry.processes for resident in held.residents)
+    if processes > held.pool.max_clients:
+        yield Violation(
+            kind="clients",
+            where=held.where,
+            message=f"{processes} processes, but MPS takes {held.pool.max_clients} clients",
+        )

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from colocate.components import at_most
-from colocate.constraints._residents import Resident, holdings
+from colocate.constraints._residents import Holding, Resident, each_group
 from colocate.constraints.base import PlainConstraint
 from colocate.instance import Instance, Task
 from colocate.models.memory import memory_per_process
@@ -25,29 +25,31 @@ class MemoryConstraint(PlainConstraint):
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs whose memory is exceeded."""
-        for held in holdings(instance, plan):
-            needed = []
-            for resident in held.residents:
-                each = _per_process(instance, held.pool.gpu_type, resident)
-                if each is None:
-                    yield Violation(
-                        kind="memory",
-                        where=held.where,
-                        message=f"{resident.name}: its memory at batch {resident.batch} is unknown",
-                    )
-                    break
-                needed.append(each * resident.entry.processes)
-            else:
-                room = held.pool.memory_gib - held.pool.reserve_gib
-                if not at_most(sum(needed), room):
-                    parts = ", ".join(
-                        f"{r.name} {gib:.6g}" for r, gib in zip(held.residents, needed, strict=True)
-                    )
-                    yield Violation(
-                        kind="memory",
-                        where=held.where,
-                        message=f"needs {sum(needed):.6g} GiB ({parts}) of {room:.6g} GiB",
-                    )
+        return each_group(instance, plan, lambda held: _broken(instance, held))
+
+
+def _broken(instance: Instance, held: Holding) -> Iterator[Violation]:
+    needed = []
+    for resident in held.residents:
+        each = _per_process(instance, held.pool.gpu_type, resident)
+        if each is None:
+            yield Violation(
+                kind="memory",
+                where=held.where,
+                message=f"{resident.name}: its memory at batch {resident.batch} is unknown",
+            )
+            return
+        needed.append(each * resident.entry.processes)
+    room = held.pool.memory_gib - held.pool.reserve_gib
+    if not at_most(sum(needed), room):
+        parts = ", ".join(
+            f"{r.name} {gib:.6g}" for r, gib in zip(held.residents, needed, strict=True)
+        )
+        yield Violation(
+            kind="memory",
+            where=held.where,
+            message=f"needs {sum(needed):.6g} GiB ({parts}) of {room:.6g} GiB",
+        )
 
 
 def _per_process(instance: Instance, gpu_type: str, resident: Resident) -> float | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from colocate.constraints._residents import holdings
+from colocate.constraints._residents import Holding, each_group
 from colocate.constraints.base import CoTenantSets, PlainConstraint
-from colocate.instance import Instance
+from colocate.instance import Instance, Rules
 from colocate.plan import Plan
 from colocate.violation import Violation, ViolationKind
 
@@ -40,19 +40,21 @@ class PerGpuLimits(PlainConstraint):
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs that hold too many."""
-        rules = instance.rules
-        for held in holdings(instance, plan):
-            owners = {resident.entry.tenant for resident in held.residents}
-            counts: tuple[tuple[ViolationKind, str, int, int | None], ...] = (
-                ("services_per_gpu", "services", len(held.services), rules.services_per_gpu),
-                ("tasks_per_gpu", "training workers", len(held.tasks), rules.tasks_per_gpu),
-                ("workloads_per_gpu", "workloads", len(held.residents), rules.workloads_per_gpu),
-                ("tenants_per_gpu", "tenants", len(owners), rules.tenants_per_gpu),
+        return each_group(instance, plan, lambda held: _broken(instance.rules, held))
+
+
+def _broken(rules: Rules, held: Holding) -> Iterator[Violation]:
+    owners = {resident.entry.tenant for resident in held.residents}
+    counts: tuple[tuple[ViolationKind, str, int, int | None], ...] = (
+        ("services_per_gpu", "services", len(held.services), rules.services_per_gpu),
+        ("tasks_per_gpu", "training workers", len(held.tasks), rules.tasks_per_gpu),
+        ("workloads_per_gpu", "workloads", len(held.residents), rules.workloads_per_gpu),
+        ("tenants_per_gpu", "tenants", len(owners), rules.tenants_per_gpu),
+    )
+    for kind, what, n, limit in counts:
+        if limit is not None and n > limit:
+            yield Violation(
+                kind=kind,
+                where=held.where,
+                message=f"holds {n} {what}, but at most {limit} may share a GPU",
             )
-            for kind, what, n, limit in counts:
-                if limit is not None and n > limit:
-                    yield Violation(
-                        kind=kind,
-                        where=held.where,
-                        message=f"holds {n} {what}, but at most {limit} may share a GPU",
-                    )

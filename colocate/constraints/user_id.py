@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from colocate.constraints._residents import Resident, holdings
+from colocate.constraints._residents import Holding, Resident, each_group
 from colocate.constraints.base import CoTenantSets, PlainConstraint
 from colocate.instance import Instance
 from colocate.plan import Plan
@@ -31,16 +31,19 @@ class UserIdConstraint(PlainConstraint):
 
     def violations(self, instance: Instance, plan: Plan) -> Iterator[Violation]:
         """Yield GPUs with workloads of different users."""
-        for held in holdings(instance, plan):
-            for first, other in pairwise(held.residents):
-                if other.entry.user_id != first.entry.user_id:
-                    yield Violation(
-                        kind="user_id",
-                        where=held.where,
-                        message=f"{first.name} runs as {_user(first)}, {other.name} as "
-                        f"{_user(other)}; one MPS server serves one user",
-                    )
-                    break
+        return each_group(instance, plan, _broken)
+
+
+def _broken(held: Holding) -> Iterator[Violation]:
+    for first, other in pairwise(held.residents):
+        if other.entry.user_id != first.entry.user_id:
+            yield Violation(
+                kind="user_id",
+                where=held.where,
+                message=f"{first.name} runs as {_user(first)}, {other.name} as "
+                f"{_user(other)}; one MPS server serves one user",
+            )
+            return
 
 
 def _user(resident: Resident) -> str:

@@ -9,5 +9,7 @@ daemons and processes. The rooms:
 - `apply`: preview, apply, assert, status, rollback, export-state.
 - `guard`: watches GPUs and holds training back before a service suffers.
 - `tuner`: follows the load, with batch sizes at once and shares by a second process.
+- `simulated`: a GPU behind the same ports that is not there, to try guard and tuner on.
 - `measure`: turns a campaign of runs into a profile table.
+- `gpu_check`: shows on a real GPU what only a real GPU can show.
 """

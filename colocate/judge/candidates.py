@@ -64,6 +64,8 @@ class GpuKind:
     grid: Grid
     pinned: tuple[ServiceClass, ...] = ()
     """Services that are pinned to these GPUs, with as many copies as there are."""
+    pools: frozenset[int] = frozenset()
+    """Statements of the box that count on these GPUs."""
 
 
 class Candidates:

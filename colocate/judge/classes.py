@@ -15,7 +15,9 @@ import numpy as np
 
 from colocate.entries import Entries, service_entries, task_entries
 from colocate.instance import Instance, Service, Task
+from colocate.judge.boxes import EVERYTHING, Box, LevelCharges
 from colocate.judge.findings import Findings
+from colocate.judge.worth import value_of_task
 from colocate.models.efficiency import efficiency_at
 from colocate.objectives._gangs import reference_rate
 from colocate.objectives.base import Objective, TaskFacts
@@ -47,6 +49,20 @@ class Prices:
     """Price of the upper side less price of the lower side, by tenant and unit."""
     quota_worth: float = 0.0
     """Sum over quotas of price times limit, with the lower side's turned."""
+    quota_reach: float = 0.0
+    """The same with every term positive."""
+
+    @property
+    def largest(self) -> float:
+        """The largest price, without its sign."""
+        listed = [*self.services.values(), *self.tasks.values(), *self.quotas.values()]
+        of_levels = [
+            price
+            for by_batch in self.levels.values()
+            for _, found in by_batch
+            for _, price in found
+        ]
+        return max(map(abs, [*listed, *of_levels]), default=0.0)
 
     @classmethod
     def of(cls, instance: Instance, certificate: Certificate, findings: Findings) -> Prices:
@@ -73,7 +89,7 @@ class Prices:
             findings,
         )
         quotas: dict[tuple[str, str], float] = {}
-        worth = 0.0
+        worth = reach = 0.0
         for q in certificate.quotas:
             quota = stated.get((q.tenant, q.unit))
             limit = None if quota is None else getattr(quota, q.side)
@@ -82,6 +98,7 @@ class Prices:
             signed = max(0.0, q.price) * (1 if q.side == "maximum" else -1)
             quotas[q.tenant, q.unit] = quotas.get((q.tenant, q.unit), 0.0) + signed
             worth += signed * limit
+            reach += abs(signed * limit)
         return cls(
             services={p.id: p.price for p in certificate.services},
             tasks={p.id: max(0.0, p.price) for p in certificate.tasks},
@@ -91,6 +108,7 @@ class Prices:
             },
             quotas=quotas,
             quota_worth=worth,
+            quota_reach=reach,
         )
 
 
@@ -104,7 +122,8 @@ def _rising(levels: list[tuple[float, float]]) -> Levels:
     """Return the levels by rate, each with the largest price up to it."""
     levels = sorted(levels)
     running = accumulate((price for _, price in levels), max)
-    return tuple((rate, price) for (rate, _), price in zip(levels, running, strict=True))
+    # Of equal rates the last one stands, which has the largest price.
+    return tuple(dict(zip((rate for rate, _ in levels), running, strict=True)).items())
 
 
 def _twice(names: list[str], findings: Findings) -> None:
@@ -154,12 +173,18 @@ class ServiceClass:
     required: bool
     worth: float
     """What a placed replica is worth, less its price."""
+    marks: frozenset[int] = frozenset()
+    """Lists of the box that name it."""
     copies: int = 0
     """How many replicas there are."""
 
     def without_price(self) -> ServiceClass:
         """Return what it shares with all that differ from it in the price alone."""
         return replace(self, worth=0.0, copies=0)
+
+    def bare(self) -> ServiceClass:
+        """Return what decides how it runs, whatever the prices."""
+        return replace(self, worth=0.0, copies=0, marks=frozenset())
 
 
 @dataclass(frozen=True)
@@ -190,6 +215,10 @@ class TaskClass:
     levels: Levels
     """What a gang pays its workers, by rate; the running maximum of the listed prices."""
     reference_rate: float
+    marks: frozenset[int] = frozenset()
+    """Lists of the box that name it."""
+    charges: LevelCharges = ()
+    """What the box charges a task by its progress."""
     copies: int = 0
     """How many of its workers one GPU could hold: tasks, each on GPUs of its own."""
 
@@ -207,7 +236,7 @@ Class = TypeVar("Class", ServiceClass, TaskClass)
 
 
 def service_classes(
-    instance: Instance, prices: Prices
+    instance: Instance, prices: Prices, box: Box = EVERYTHING
 ) -> tuple[dict[ServiceClass, int], dict[str, ServiceClass], float]:
     """Group the services.
 
@@ -229,16 +258,18 @@ def service_classes(
     for i, (replicas, tenant, pins, *row) in enumerate(zip(*columns, strict=True)):
         entry_id = entries.id(i)
         owner = tenant if owners_matter else None
-        key = (*row, owner, sides(entry_id), prices.services.get(entry_id, 0.0), pins is not None)
+        marks = box.marks(entry_id)
+        price = prices.services.get(entry_id, 0.0)
+        key = (*row, owner, sides(entry_id), price, pins is not None, marks)
         counts[key] = counts.get(key, 0) + replicas
         if pins is not None:
-            pinned[entry_id] = replace(_service_class(key), copies=1)
+            pinned[entry_id] = replace(_service_class(key, box), copies=1)
     free: dict[ServiceClass, int] = {}
     constant = 0.0
     for key, replicas in counts.items():
-        found = _service_class(key)
         # worth is the missing price less sigma: what the constant takes back for every replica.
-        constant -= replicas * found.worth
+        constant -= replicas * _service_class(key, EVERYTHING).worth
+        found = _service_class(key, box)
         if not found.pinned:
             free[found] = free.get(found, 0) + replicas
     return free, pinned, constant
@@ -256,9 +287,11 @@ _TASK_COLUMNS = (
 )
 
 
-def _service_class(key: tuple[Any, ...]) -> ServiceClass:
+def _service_class(key: tuple[Any, ...], box: Box) -> ServiceClass:
     required, missing, workload, rate, slo, percentile, batches, share, processes, user = key[:10]
-    owner, rules, price, pinned = key[10:]
+    owner, rules, price, pinned, marks = key[10:]
+    # The price of a service that may be missing has a sign.
+    worth = -price if required else missing - max(0.0, price)
     return ServiceClass(
         workload=workload,
         rate_rps=rate,
@@ -272,13 +305,13 @@ def _service_class(key: tuple[Any, ...]) -> ServiceClass:
         rules=rules,
         pinned=pinned,
         required=required,
-        # The price of a service that may be missing has a sign.
-        worth=-price if required else missing - max(0.0, price),
+        worth=worth - box.price("replicas", marks),
+        marks=marks,
     )
 
 
 def task_classes(
-    instance: Instance, objective: Objective, prices: Prices
+    instance: Instance, objective: Objective, prices: Prices, box: Box = EVERYTHING
 ) -> tuple[dict[TaskClass, int], float]:
     """Group the tasks; return the classes with the number of their tasks, and the constant part."""
     entries = task_entries(instance)
@@ -295,13 +328,15 @@ def task_classes(
             *(*row, owner, sides(entry_id), own, prices.levels.get(entry_id, ())),
             prices.quotas.get((tenant, "gpu_share"), 0.0),
             prices.quotas.get((tenant, "tasks"), 0.0),
+            box.marks(entry_id),
         )
         counts[key] = counts.get(key, 0) + count
     references: dict[tuple[str, int], float] = {}
     classes: dict[TaskClass, int] = {}
     constant: float = 0.0
     for kin, (key, n) in enumerate(counts.items()):
-        *row, owner, rules, own, levels, share_price, quota_price = key
+        *row, owner, rules, own, levels, share_price, quota_price, marks = key
+        quota_price += box.price("tasks", marks)
         workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row
         if (workload, batch) not in references:
             references[workload, batch] = reference_rate(instance, workload, batch)
@@ -324,6 +359,7 @@ def task_classes(
             gang_price=0.0,
             levels=(),
             reference_rate=references[workload, batch],
+            marks=marks,
         )
         variants = [
             replace(
@@ -331,6 +367,7 @@ def task_classes(
                 batch=m,
                 efficiency=_efficiency(m, batch, gang_size, noise_scale),
                 levels=() if single else dict(levels).get(m, ()),
+                charges=box.level_charges(marks, m),
             )
             for m in ((batch,) if batches is None else batches)
         ]
@@ -356,7 +393,8 @@ def _price_of_gang(objective: Objective, gang: TaskClass, quota_price: float) ->
     if not levels:
         return 0.0
     rates, prices = np.array(levels).T
-    surplus = objective.placed_value(gang.facts, rates) - quota_price - gang.gang_size * prices
+    value = value_of_task(objective, gang, rates)
+    surplus = value - quota_price - gang.gang_size * prices
     return max(0.0, float(surplus.max()))
 
 

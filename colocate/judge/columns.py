@@ -18,12 +18,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import prod
+from math import isqrt, prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from colocate.instance import Rules
+from colocate.judge.boxes import EVERYTHING, Box, ChargedSets, Pace
 from colocate.judge.candidates import Candidates, Evaluations, GpuKind
 from colocate.judge.classes import ServiceClass, TaskClass
 from colocate.judge.coupled import CoupledSets
@@ -59,6 +60,7 @@ class Pricer:
     objective: Objective
     rules: Rules
     evaluations: Evaluations
+    box: Box = EVERYTHING
 
     def best(
         self, kind: GpuKind, services: Sequence[ServiceClass], tasks: Sequence[TaskClass]
@@ -74,7 +76,8 @@ class Pricer:
             return -np.inf
         most = rules.workloads_per_gpu or rules.services_per_gpu + rules.tasks_per_gpu
         trained = [table.task_sets(m) for m in range(min(most, rules.tasks_per_gpu) + 1)]
-        together = CoupledSets(self.speeds, self.objective, table)
+        charged = ChargedSets(self.box, table)
+        together = CoupledSets(self.speeds, self.objective, table, charged, self.box.by_share)
         # A GPU that need not hold anything may be empty, for nothing.
         best = -np.inf if must else 0.0
         promises: list[_Promise] = []
@@ -113,21 +116,18 @@ class Pricer:
         """
         n = held.shape[0] * trained.shape[0]
         self.evaluations.spend(n * table.cost(held.shape[1], trained.shape[1]))
-        at_once = max(1, CELLS_AT_ONCE // (table.kind.grid.sm_count + 1))
         best = -np.inf
-        for start in range(0, n, at_once):
-            row = np.arange(start, min(n, start + at_once))
-            services, tasks = held[row % held.shape[0]], trained[row // held.shape[0]]
+        for services, tasks in _blocks(held, trained, table.kind.grid.sm_count + 1):
             coupled = together.coupled(services, tasks)
-            sets, values = self._price(_Sets(table, services, tasks).only(~coupled))
+            charged = together.charged
+            sets, values = self._price(_Sets(table, services, tasks).only(~coupled), charged)
             best = max(best, float(values.max(initial=-np.inf)))
             if coupled.any():
-                sets, values = self._price(_Sets(table, services, tasks).only(coupled))
-                everyone = np.concatenate([sets.services, sets.tasks + table.n_services], axis=1)
-                promises += map(_Promise, values.tolist(), everyone.tolist())
+                sets, values = self._price(_Sets(table, services, tasks).only(coupled), charged)
+                promises += map(_Promise, values.tolist(), sets.everyone.tolist())
         return best
 
-    def _price(self, sets: _Sets) -> tuple[_Sets, Floats]:
+    def _price(self, sets: _Sets, charged: ChargedSets) -> tuple[_Sets, Floats]:
         """Return the sets that are possible, and the largest reduced value in each."""
         table, n_tasks = sets.table, sets.tasks.shape[1]
         sets = sets.only(sets.admitted())
@@ -135,26 +135,37 @@ class Pricer:
         least = table.task_least[sets.tasks].sum(axis=1)
         sets, left = sets.only(left >= least), left[left >= least]
         base = table.service_worth[sets.services].sum(axis=1) + used_gpu_worth(self.objective)
+        base = base - charged.charge(sets.everyone)
         if n_tasks == 0 or sets.services.shape[0] == 0:
             return sets, base
-        values = [self._task_values(sets, j) for j in range(n_tasks)]
-        return sets, base + _split(values, left)
+        found = np.full(left.size, -np.inf)
+        for rows, ways in charged.paces(sets.everyone):
+            part = sets.only(rows)
+            for way in ways:
+                paces = way[sets.services.shape[1] :]
+                values = [self._task_values(part, j, charged, p) for j, p in enumerate(paces)]
+                found[rows] = np.maximum(found[rows], _split(values, left[rows]))
+        return sets, base + found
 
-    def _task_values(self, sets: _Sets, j: int) -> Floats:
+    def _task_values(self, sets: _Sets, j: int, charged: ChargedSets, pace: Pace) -> Floats:
         """Return the best reduced value of the j-th task with at most h multiprocessors."""
         table, grid = sets.table, sets.table.kind.grid
         most = np.array(grid.most)
         percent = np.array(grid.percent, dtype=np.float64)
         firsts = np.flatnonzero(np.diff(most, prepend=-1))
         slower = sets.slowdown_of_task(j)
+        by_share = charged.of_worker(sets.everyone, sets.services.shape[1] + j)
         found = np.full((slower.size, grid.sm_count + 1), -np.inf)
         for t, rows in _groups(sets.tasks[:, j]):
             task, alone = table.tasks[t], table.alone[t]
             runs = alone > 0
             rate = alone[runs][None, :] / slower[rows][:, None]
-            worth = worth_of_task(self.objective, task, rate)
+            worth = worth_of_task(self.objective, task, np.minimum(rate, pace.cap))
+            worth = np.where(rate > pace.above, worth, -np.inf)
             at_percent = np.full((rows.size, percent.size), -np.inf)
             at_percent[:, runs] = worth - task.share_price * percent[runs] / 100
+            for where, (share_from, charge) in by_share:
+                at_percent[np.ix_(where[rows], percent >= share_from)] -= charge
             found[np.ix_(rows, most[firsts])] = np.maximum.reduceat(at_percent, firsts, axis=1)
         return np.maximum.accumulate(found, axis=1)
 
@@ -167,14 +178,19 @@ class _Sets:
         self.services = services
         self.tasks = tasks
 
-    def only(self, rows: Bools) -> _Sets:
+    @property
+    def everyone(self) -> Ints:
+        """Services, then tasks, which are numbered after all services."""
+        return np.concatenate([self.services, self.tasks + self.table.n_services], axis=1)
+
+    def only(self, rows: Bools | Ints) -> _Sets:
         """Return some of the sets."""
         return _Sets(self.table, self.services[rows], self.tasks[rows])
 
     def admitted(self) -> Bools:
         """Return which sets keep the rules that hold whatever the knobs."""
         table, rules = self.table, self.table.rules
-        everyone = np.concatenate([self.services, self.tasks + table.n_services], axis=1)
+        everyone = self.everyone
         allowed = table.processes[everyone].sum(axis=1) <= table.kind.max_clients
         for i, j in product(range(self.services.shape[1]), range(self.tasks.shape[1])):
             allowed &= table.friends[False, True][self.services[:, i], self.tasks[:, j]]
@@ -220,6 +236,20 @@ class _Sets:
                 taken += sms[i, b]
             np.minimum(best, taken, out=best, where=gib <= table.room)
         return best
+
+
+def _blocks(held: Ints, trained: Ints, width: int) -> Iterator[tuple[Ints, Ints]]:
+    """Yield every row of `held` with every row of `trained`, so many that the cells fit.
+
+    A block has few different ones of either, which are looked at one by one.
+    """
+    at_once = max(1, CELLS_AT_ONCE // width)
+    few = max(isqrt(at_once), at_once // trained.shape[0])
+    many = max(1, at_once // min(few, held.shape[0]))
+    for i in range(0, held.shape[0], few):
+        for j in range(0, trained.shape[0], many):
+            services, tasks = held[i : i + few], trained[j : j + many]
+            yield np.tile(services, (len(tasks), 1)), np.repeat(tasks, len(services), axis=0)
 
 
 def _groups(numbers: Ints) -> Iterator[tuple[int, Ints]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from colocate.judge.boxes import ChargedSets
 from colocate.judge.candidates import Candidates
 from colocate.judge.speeds import ROUNDING, Speeds
 from colocate.judge.worth import worth_of_task
@@ -50,6 +51,7 @@ class Points(NamedTuple):
     """Slowdown up to which the SLO holds; infinite for tasks."""
     share_cost: Floats
     """Price of its share; of tasks."""
+    share_pct: Floats
 
     def only(self, rows: Bools | slice) -> Points:
         """Return some of the points."""
@@ -62,16 +64,27 @@ class Points(NamedTuple):
             self.rate[rows],
             self.bears[rows],
             self.share_cost[rows],
+            self.share_pct[rows],
         )
 
 
 class CoupledSets:
     """Prices sets of one kind of GPU."""
 
-    def __init__(self, speeds: Speeds, objective: Objective, table: Candidates) -> None:
+    def __init__(
+        self,
+        speeds: Speeds,
+        objective: Objective,
+        table: Candidates,
+        charged: ChargedSets,
+        by_share: bool,
+    ) -> None:
         self.speeds = speeds
         self.objective = objective
         self.table = table
+        self.charged = charged
+        self.by_share = by_share
+        """Whether percentages that give and take the same may be charged differently."""
         self.grid = table.kind.grid
         self._points: dict[int, Points] = {}
         listed = speeds.tables.get(table.kind.gpu_type, {})
@@ -163,21 +176,36 @@ class CoupledSets:
             taken = taken + spread(p.most.astype(np.float64), i)
             memory = memory + spread(p.memory_gib, i)
         allowed = (taken <= self.grid.sm_count) & (memory <= self.table.room)
-        value: Floats = np.full((1,) * width, used_gpu_worth(self.objective))
+        everyone = np.array([members], dtype=np.int64)
+        value: Floats = np.full(
+            (1,) * width, used_gpu_worth(self.objective) - self.charged.charge(everyone)[0]
+        )
+        trains: list[tuple[int, Floats]] = []
         for v, p in enumerate(points):
-            is_task = members[v] >= self.table.n_services
             slower: Floats = np.ones((1,) * width)
             for n in range(width):
                 if n != v:
+                    is_task = members[v] >= self.table.n_services
                     slower = slower * spread(beside[v, n][0 if is_task else 1], v, n)
-            if is_task:
-                task = self.table.tasks[members[v] - self.table.n_services]
-                rate = spread(p.rate, v) / slower
-                value = value + worth_of_task(self.objective, task, rate) - spread(p.share_cost, v)
-            else:
+            if members[v] < self.table.n_services:
                 allowed = allowed & (slower * (1 - ROUNDING) <= spread(p.bears, v))
                 value = value + self.table.service_worth[members[v]]
-        return float(np.where(allowed, value, -np.inf).max(initial=-np.inf))
+                continue
+            trains.append((v, spread(p.rate, v) / slower))
+            value = value - spread(p.share_cost, v)
+            for where, (share_from, charge) in self.charged.of_worker(everyone, v):
+                if where[0]:
+                    value = value - spread(np.where(p.share_pct >= share_from, charge, 0.0), v)
+        best = -np.inf
+        ((_, ways),) = self.charged.paces(everyone)
+        for way in ways:
+            paid, possible = value, allowed
+            for v, rate in trains:
+                task = self.table.tasks[members[v] - self.table.n_services]
+                paid = paid + worth_of_task(self.objective, task, np.minimum(rate, way[v].cap))
+                possible = possible & (rate > way[v].above)
+            best = max(best, float(np.where(possible, paid, -np.inf).max(initial=-np.inf)))
+        return best
 
     # -- one member, two members ---------------------------------------------------------------
 
@@ -199,7 +227,10 @@ class CoupledSets:
     def _task(self, i: int) -> Points:
         task, alone = self.table.tasks[i], self.table.alone[i]
         # Of percentages that give and take the same, the price of shares likes one end best.
-        at = self._distinct(alone > 0, largest=task.share_price < 0)
+        offered = alone > 0
+        at = self._distinct(offered, largest=task.share_price < 0)
+        if self.by_share:
+            at = np.flatnonzero(offered)
         found = self._at(at, task.batch, float(self.table.task_memory[i]), alone[at])
         percent = np.array(self.grid.percent, dtype=np.float64)[at]
         return found._replace(share_cost=task.share_price * percent / 100)
@@ -223,6 +254,7 @@ class CoupledSets:
             rate=rate,
             bears=np.full(at.size, np.inf),
             share_cost=np.zeros(at.size),
+            share_pct=np.array(self.grid.percent, dtype=np.float64)[at],
         )
 
     def _slowdown(

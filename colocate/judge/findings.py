@@ -17,6 +17,8 @@ class Findings:
     def __init__(self) -> None:
         self._shown: dict[ViolationKind, list[Violation]] = {}
         self._more: dict[ViolationKind, int] = {}
+        self.count = 0
+        """How many were found, shown or not."""
 
     def add(self, kind: ViolationKind, where: str, message: str) -> None:
         """Write down one violation."""
@@ -25,6 +27,7 @@ class Findings:
     def extend(self, violations: Iterable[Violation]) -> None:
         """Write down what a constraint yields."""
         for violation in violations:
+            self.count += 1
             shown = self._shown.setdefault(violation.kind, [])
             if len(shown) < SHOWN_PER_KIND:
                 shown.append(violation)

@@ -15,6 +15,7 @@ from colocate.constraints._residents import gpus_text
 from colocate.entries import Entries
 from colocate.instance import GpuRef, Instance, Service, Task
 from colocate.judge.findings import Findings
+from colocate.placement import PlacementGroup
 from colocate.plan import Plan
 from colocate.runs import count_ids, ids_of, run_pairs
 from colocate.violation import ViolationKind
@@ -121,14 +122,18 @@ def _side_by_side(plan: Plan, findings: Findings) -> None:
     Plans read from a file are checked for this as they are read; others need not have been.
     """
     for group in plan.placements:
-        lists = [(f"replicas of service {s.service}", s.replicas) for s in group.services]
-        lists += [(f"workers of task {t.task}", t.workers) for t in group.tasks]
-        if not lists:
+        gpus = group.count
+        if not group.services and not group.tasks:
             findings.add("accounting", gpus_text(group), "holds nothing")
-        for what, text in lists:
-            n = count_ids(text)
-            if n != group.count:
-                message = f"lists {n} {what} for {group.count} GPUs"
+        for s in group.services:
+            n = count_ids(s.replicas)
+            if n != gpus:
+                message = f"lists {n} replicas of service {s.service} for {gpus} GPUs"
+                findings.add("accounting", gpus_text(group), message)
+        for t in group.tasks:
+            n = count_ids(t.workers)
+            if n != gpus:
+                message = f"lists {n} workers of task {t.task} for {gpus} GPUs"
                 findings.add("accounting", gpus_text(group), message)
 
 
@@ -170,12 +175,18 @@ class _Mentions:
         self.findings = findings
         self.runs: list[tuple[int, int, int]] = []
 
-    def add(self, entry_id: str, text: str, where: str, size: Callable[[int], int]) -> None:
+    def add(
+        self,
+        entry_id: str,
+        text: str,
+        where: str | PlacementGroup,
+        size: Callable[[int], int],
+    ) -> None:
         """Take the runs of one mention; `size` says how many ordinals an entry has."""
         position = self.entries.find(entry_id)
         if position is None:
             message = f"{self.entries.word} {entry_id!r} is not in the instance"
-            self.findings.add("reference", where, message)
+            self.findings.add("reference", _text(where), message)
             return
         n = size(position)
         for low, high in run_pairs(text):
@@ -183,9 +194,13 @@ class _Mentions:
                 message = (
                     f"{_span(low, high)} of {self.entries.name(position)}, which has 0-{n - 1}"
                 )
-                self.findings.add("reference", where, message)
+                self.findings.add("reference", _text(where), message)
             else:
                 self.runs.append((position, low, high))
+
+
+def _text(where: str | PlacementGroup) -> str:
+    return where if isinstance(where, str) else gpus_text(where)
 
 
 def _twice(
@@ -209,7 +224,7 @@ def _replicas(plan: Plan, services: Entries[Service], findings: Findings) -> Non
     held, left = _Mentions(services, findings), _Mentions(services, findings)
     for group in plan.placements:
         for s in group.services:
-            held.add(s.service, s.replicas, gpus_text(group), size)
+            held.add(s.service, s.replicas, group, size)
     for m in plan.missing:
         left.add(m.service, m.replicas, "missing replicas", size)
     placed, missing = _sorted(held.runs), _sorted(left.runs)
@@ -243,7 +258,7 @@ def _workers(plan: Plan, tasks: Entries[Task], findings: Findings) -> None:
     held, left = _Mentions(tasks, findings), _Mentions(tasks, findings)
     for group in plan.placements:
         for t in group.tasks:
-            held.add(t.task, t.workers, gpus_text(group), lambda i: int(wanted[i] * gang_sizes[i]))
+            held.add(t.task, t.workers, group, lambda i: int(wanted[i] * gang_sizes[i]))
     for u in plan.unplaced:
         left.add(u.task, u.ids, "unplaced tasks", lambda i: int(wanted[i]))
     workers, unplaced = _sorted(held.runs), _sorted(left.runs)

@@ -112,7 +112,7 @@ class Speeds:
 
     def steps(self, service: ServiceClass, gpu_type: str, grid: Grid) -> tuple[ServiceStep, ...]:
         """Return the batches at which a service can run on a GPU type."""
-        key = service, gpu_type, grid
+        key = service.bare(), gpu_type, grid
         if key not in self._steps:
             self._steps[key] = tuple(self._new_steps(service, gpu_type, grid))
         return self._steps[key]

@@ -6,23 +6,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colocate.judge.classes import TaskClass
 from colocate.objectives.base import Objective
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from colocate.judge.classes import TaskClass
+
     Floats = NDArray[np.float64]
 
-__all__ = ["worth_of_task"]
+__all__ = ["value_of_task", "worth_of_task"]
 
 
 def worth_of_task(objective: Objective, task: TaskClass, rate: Floats) -> Floats:
     """Return the reduced value of one worker at each rate, without the price of its share."""
-    value = objective.placed_value(task.facts, rate.ravel()).reshape(rate.shape)
+    value = value_of_task(objective, task, rate)
+    ends = {end for low, high, _ in task.charges for end in (low, high)}
+    for end in ends:
+        if 0 < end < np.inf:
+            # What is charged for more progress must not make less worth more: nothing may fall as
+            # the rate grows. The best up to where charges change holds beyond it.
+            before = value_of_task(objective, task, np.array([end]))[0]
+            value = np.where(rate > end, np.maximum(value, before), value)
     if task.gang_size == 1:
         return np.asarray(value - task.task_price)
     return _worker_pay(task, rate, value)
+
+
+def value_of_task(objective: Objective, task: TaskClass, rate: Floats) -> Floats:
+    """Return what a task is worth at each rate, less what its box charges for its progress."""
+    value = objective.placed_value(task.facts, rate.ravel()).reshape(rate.shape)
+    for low, high, charge in task.charges:
+        value = value - np.where((rate > low) & (rate <= high), charge, 0.0)
+    return np.asarray(value)
 
 
 def _worker_pay(task: TaskClass, rate: Floats, value: Floats) -> Floats:

@@ -14,7 +14,7 @@ from colocate.instance import Instance, Task
 from colocate.models.curves import rate_alone
 from colocate.models.efficiency import efficiency_of_task
 from colocate.plan import Plan
-from colocate.runs import count_ids, ids_of
+from colocate.runs import count_ids, run_pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,30 +75,53 @@ def placed_tasks(instance: Instance, plan: Plan, entries: Entries[Task]) -> Plac
     rates = [np.array([r[1] for r in single], dtype=np.float64)]
     number = [np.array([r[2] for r in single], dtype=np.int64)]
     for position, runs in gangs.items():
-        slowest = _slowest(runs, int(gang_sizes[position]), entries.name(position))
+        slowest, times = _slowest(runs, int(gang_sizes[position]), entries.name(position))
         entry.append(np.full(slowest.size, position, dtype=np.int64))
         rates.append(slowest)
-        number.append(np.ones(slowest.size, dtype=np.int64))
+        number.append(times)
     return PlacedTasks(np.concatenate(entry), np.concatenate(rates), np.concatenate(number))
 
 
-def _slowest(runs: list[tuple[str, float]], gang_size: int, name: str) -> NDArray[np.float64]:
-    """Return the slowest rate of each gang."""
+def _slowest(
+    runs: list[tuple[str, float]], gang_size: int, name: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the slowest rates of gangs, and how many gangs that follow each other have each.
+
+    It looks at where runs of workers begin and end, not at the workers.
+    """
     import numpy as np
 
-    workers = ids_of(",".join(text for text, _ in runs))
-    rates = np.repeat([rate for _, rate in runs], [count_ids(text) for text, _ in runs])
-    order = np.argsort(workers, kind="stable")
-    whole = workers.size % gang_size == 0
-    gang_of = workers[order] // gang_size
-    if not whole or (gang_of.reshape(-1, gang_size) != gang_of[::gang_size, None]).any():
+    table = [(low, high + 1, rate) for text, rate in runs for low, high in run_pairs(text)]
+    table.sort()
+    low = np.array([row[0] for row in table], dtype=np.int64)
+    end = np.array([row[1] for row in table], dtype=np.int64)
+    rate = np.array([row[2] for row in table], dtype=np.float64)
+    # Unbroken blocks of workers hold whole gangs, and no worker stands in two runs.
+    parted = low[1:] != end[:-1]
+    torn = np.concatenate([low[:1], low[1:][parted], end[:-1][parted], end[-1:]]) % gang_size
+    if (low[1:] < end[:-1]).any() or torn.any():
         raise PlanError(
-            f"{name} has gangs of {gang_size}, but not all workers of each are placed",
+            f"{name} has gangs of {gang_size}, but not all workers of each are placed once",
             path="$.placements",
             advice="place whole gangs.",
         )
-    slowest: NDArray[np.float64] = rates[order].reshape(-1, gang_size).min(axis=1)
-    return slowest
+    # A gang in which a run begins stands by itself; all others between two of them are alike.
+    cuts = np.unique(np.concatenate([low // gang_size, -(-low // gang_size), end // gang_size]))
+    first = np.searchsorted(end, cuts * gang_size, side="right")
+    placed = first < low.size
+    placed[placed] = low[first[placed]] <= cuts[placed] * gang_size
+    cuts_end = np.append(cuts[1:], cuts[-1:])
+    slowest = np.array(
+        [
+            rate[a:b].min()
+            for a, b in zip(
+                first[placed].tolist(),
+                np.searchsorted(low, (cuts[placed] + 1) * gang_size).tolist(),
+                strict=True,
+            )
+        ]
+    )
+    return slowest, (cuts_end - cuts)[placed]
 
 
 def reference_rate(instance: Instance, workload: str, batch: int) -> float:

@@ -146,6 +146,7 @@ def about_section(instance: Instance, plan: Plan, result: Result | None) -> Mark
                 ),
             ),
             ("remark", result.termination.detail or None),
+            ("notes", "; ".join(result.notes) or None),
             ("versions", ", ".join(f"{k} {v}" for k, v in sorted(result.versions.items())) or None),
         ]
     return element(

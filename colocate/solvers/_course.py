@@ -9,8 +9,9 @@
                 than L the column is left out: nothing better is lost, and greedy's solution stays
 4. backend      the integer program over the columns that are left; where they are many, first over
                 those of the largest d_j, so that fixing can leave out more
+5. boxes        where the prices leave a gap, boxes with prices of their own (see `branching`)
 
-The relaxation and the backend run in workers (see `backends.contained`), unless `isolation` is
+The relaxations and the backend run in workers (see `backends.contained`), unless `isolation` is
 "none".
 """
 
@@ -30,6 +31,7 @@ from colocate.solvers.backends.ask import Ask, Found
 from colocate.solvers.backends.contained import answers, answers_here
 from colocate.solvers.backends.model import IntegerModel, integer_model, relaxation
 from colocate.solvers.base import Capability, Clock, Context, RawSolution
+from colocate.solvers.branching import with_boxes
 from colocate.solvers.greedy import GreedySolver
 
 __all__ = ["SUPPORTED", "Course"]
@@ -86,6 +88,10 @@ class _Run:
 
     def answer(self) -> RawSolution:
         """Go through the steps."""
+        raw = self._answer()
+        return self._with_boxes(raw) if raw.counts is not None else raw
+
+    def _answer(self) -> RawSolution:
         if not self.model.n_variables:
             return self._without_variables()
         if not self.course.plain:
@@ -148,6 +154,20 @@ class _Run:
             # The bound of the first answer holds; the second has a solution that keeps all rows.
             self._take(replace(ask, model=ask.model.tightened(), time_s=self._time_left()), kept)
         return found
+
+    def _with_boxes(self, raw: RawSolution) -> RawSolution:
+        """Add boxes to an answer whose prices leave a gap."""
+        if self.course.plain or not self._going_on():
+            return raw
+        found = with_boxes(
+            self.problem, raw, self.context.limits.gap, self._relaxed, lambda: not self._going_on()
+        )
+        if found.tree:
+            self.clock.report(self._incumbent(), self._shown(found.value_claimed), "boxes")
+        return replace(found, history=self._history())
+
+    def _relaxed(self, model: IntegerModel) -> Found | None:
+        return next(self._ask("relax", Ask(model, time_s=self._time_left())), None)
 
     def _hopeless(self) -> NDArray[np.bool_]:
         """Return the columns that nothing better than the incumbent uses."""

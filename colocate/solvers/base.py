@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from colocate.boxes import BoxTree
     from colocate.columns import Columns
     from colocate.problem import Problem
 
@@ -61,6 +62,8 @@ class RawSolution:
     detail: str = ""
     prices: NDArray[np.float64] | None = None
     """Dual price of each row of the problem, in maximised form."""
+    tree: BoxTree = ()
+    """Boxes with prices of their own, where those of all plans leave a gap."""
     value_claimed: float | None = None
     """Bound on the maximised value, in the solver's own word."""
     history: tuple[Progress, ...] = ()

@@ -21,6 +21,7 @@ _ROOTS = {
     "ProfileFile": "profiles",
     "Plan": "plan",
     "FittedModels": "models",
+    "LaunchFile": "launch",
 }
 INNER = frozenset(
     {
@@ -40,12 +41,20 @@ INNER = frozenset(
 _PATTERNS = {
     ID_PATTERN: "[id](#conventions)",
     "^[0-9a-f]{64}$": "64 hexadecimal digits",
+    "^/.*$": "absolute path",
 }
+_BEGINNINGS = {
+    "^https?://": "URL",
+    "^[A-Za-z_]": "name of a variable",
+    "^[a-z0-9]": "name of an image",
+    "^[A-Za-z0-9:]": "host or address",
+}
+"""What texts are whose pattern begins so."""
 
 
 @functools.cache
 def models() -> dict[str, Schema]:
-    """Return the schema of every object of the three formats, by name."""
+    """Return the schema of every object of the formats, by name."""
     found: dict[str, Schema] = {}
     for name, kind in _ROOTS.items():
         schema = json_schema(kind)  # type: ignore[arg-type]
@@ -108,6 +117,8 @@ def _type(about: Schema, *, many: bool = False) -> str:
         return f"list of {items}{_items(about)}"
     if kind == "string":
         return _text(about)
+    if kind == "object" and "patternProperties" in about:
+        return "object of names to texts"
     if kind == "object":
         return "object of names to numbers, texts, `true`, `false` or `null`"
     if kind == "boolean":
@@ -144,6 +155,11 @@ def _text(about: Schema) -> str:
     if pattern is None:
         longest = about.get("maxLength")
         return "text" if longest is None else f"text of up to {longest:,} characters"
+    for beginning, words in _BEGINNINGS.items():
+        if pattern.startswith(beginning):
+            return words
+    if pattern.endswith(r"\*?$"):
+        return "[id](#conventions), with `*` at its end for any end"
     if pattern.startswith("^(GPU|MIG)"):
         return "GPU UUID"
     if pattern.endswith("-$"):

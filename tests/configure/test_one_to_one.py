@@ -10,9 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from colocate.classes import classify
+from colocate.configure import Configurator
 from colocate.configure.one_to_one import Pairs, enumerated, pair_worth, tolerated_slowdown
+from colocate.configure.pairs import pairs_of, worth_of_pairs
+from colocate.instance import Instance
 from colocate.models.slo import slo_model
+from colocate.objectives.base import objective
 from colocate.schema import TOLERANCE, Component
+from colocate.task_facts import facts_at, task_facts
+from colocate.testing import any_instance
+
+
+def configurators(stated: Instance) -> list[Configurator]:
+    classes = classify(stated)
+    facts = task_facts(stated, classes.tasks.representative)
+    slo, value = slo_model(stated.slo_model), objective(stated.objective)
+    return [Configurator(stated, classes, g, slo, value, facts) for g in classes.gpus]
 
 
 def draw_pairs(seed: int) -> Pairs:
@@ -138,3 +152,27 @@ def test_what_is_tolerated_is_where_the_slo_ends(name: str) -> None:
     assert some > 100
     shortest = slo.allowed(batch, np.full((n, 3), 1e-9), rps[:, None], slo_ms[:, None], 99.0)
     assert np.array_equal((bears > 0).all(axis=2), shortest)
+
+
+@settings(max_examples=60)
+@given(any_instance())
+def test_the_matrix_is_what_the_columns_of_the_pairs_are_worth(stated: Instance) -> None:
+    """Value, batch and share of the settings of every pair, and where there is no setting."""
+    for at in configurators(stated):
+        services = [s for s, speed in enumerate(at.services) if speed is not None]
+        tasks = [t for t, speed in enumerate(at.tasks) if speed is not None and not at.is_gang[t]]
+        pairs = np.array(list(itertools.product(services, tasks)), dtype=np.int64).reshape(-1, 2)
+        asked = np.array(services, dtype=np.int64), np.array(tasks, dtype=np.int64)
+        if at.variants.is_choice or (len(pairs) and at.coupled(pairs, 1).any()):
+            with pytest.raises(ValueError, match="several batches"):
+                worth_of_pairs(at, *asked)
+            continue
+        if at.share_counts.any():
+            continue  # such tasks have more than one setting
+        found = worth_of_pairs(at, *asked)
+        chosen = at.settings(pairs, 1)
+        value = np.full(len(pairs), -np.inf)
+        task = pairs[chosen.set_index, 1]
+        value[chosen.set_index] = at.value.placed_value(facts_at(at.facts, task), chosen.rate[:, 1])
+        assert np.array_equal(found.worth.ravel(), value)
+        assert np.array_equal(enumerated(pairs_of(at, *asked)).ravel(), value)

@@ -26,6 +26,7 @@ from tests.corpus.kinds import (
     whole,
     word,
 )
+from tests.corpus.launch_fields import IN_LAUNCH
 from tests.corpus.valid import (
     DROP,
     PLAN,
@@ -308,6 +309,33 @@ IN_PLAN: dict[Steps, dict[str, Field]] = {
         "tasks": some(),
         "levels": some(),
         "quotas": some(),
+        "tree": some(),
+    },
+    ("certificate", "tree", 0): {
+        "counts": word(required=True),
+        "of": some(),
+        "pools": some(),
+        "holding": some(),
+        "batch": whole(1, 1_000_000, null=True),
+        "faster_than": not_negative(null=True),
+        "not_faster_than": not_negative(null=True),
+        "share_from": whole(1, 100),
+        "at_most": whole(0, 10**12, required=True),
+    },
+    ("certificate", "tree", 0, "holding", 0): {
+        "ids": some(required=True),
+        "at_least": whole(1, 32),
+    },
+    ("certificate", "tree", 1): {
+        "services": some(null=True),
+        "tasks": some(null=True),
+        "levels": some(null=True),
+        "quotas": some(null=True),
+        "splits": some(),
+    },
+    ("certificate", "tree", 1, "tasks", 0): {
+        "id": name(required=True),
+        "price": finite(required=True),
     },
     ("certificate", "services", 0): {"id": name(required=True), "price": finite(required=True)},
     ("certificate", "tasks", 0): {"id": name(required=True), "price": finite(required=True)},
@@ -395,6 +423,7 @@ FIELDS = {
     "plan": IN_PLAN,
     "profiles": IN_PROFILE_FILE,
     "models": IN_MODELS_FILE,
+    "launch": IN_LAUNCH,
 }
 
 

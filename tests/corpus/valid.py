@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.corpus.launch import LAUNCH_FILE
+
 Step = str | int
 Steps = tuple[Step, ...]
 
@@ -275,12 +277,26 @@ PLAN: dict[str, Any] = {
         "normalised_throughput": 1.0,
     },
     "certificate": {
-        "kind": "prices",
+        "kind": "tree",
         "bound": 2.0,
         "services": [{"id": "s0", "price": -1.0}],
         "tasks": [{"id": "t0", "price": 0.5}],
         "levels": [{"task": "t0", "batch": 32, "rate": 10.0, "price": 0.1}],
         "quotas": [{"tenant": "bob", "unit": "tasks", "side": "maximum", "price": 0.0}],
+        "tree": [
+            {
+                "kind": "split",
+                "counts": "workers",
+                "of": ["t0"],
+                "pools": ["p0"],
+                "holding": [{"ids": ["s0", "t0"], "at_least": 1}],
+                "batch": 32,
+                "share_from": 10,
+                "at_most": 1,
+            },
+            {"kind": "leaf", "splits": [0.5], "tasks": [{"id": "t0", "price": 1.0}]},
+            {"kind": "leaf", "splits": [0.0]},
+        ],
     },
 }
 PROFILE_FILE: dict[str, Any] = {
@@ -343,6 +359,7 @@ FILES = {
     "plan": PLAN,
     "profiles": PROFILE_FILE,
     "models": MODELS_FILE,
+    "launch": LAUNCH_FILE,
 }
 
 

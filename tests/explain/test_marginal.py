@@ -22,8 +22,11 @@ def test_one_more_is_worth_no_more_than_promised(question: Instance) -> None:
     if plan is None or plan.certificate is None:
         return
     found = marginal_values(question, plan)
-    assert found.bound == pytest.approx(plan.certificate.bound, rel=1e-6, abs=1e-6)
     sign = 1 if found.sense == "max" else -1
+    if plan.certificate.kind == "prices":
+        assert found.bound == pytest.approx(plan.certificate.bound, rel=1e-6, abs=1e-6)
+    # Boxes prove more than the prices of all plans, which are what is worth something here.
+    assert sign * found.bound >= sign * plan.certificate.bound - 1e-6
     for row in found.rows[:4]:
         assert row.worth >= 0
         changed = with_one_more(question, row.kind, row.name, row.change)

@@ -34,7 +34,7 @@ class PlainBound:
                 self.sigma[s.id] = max(0.0, self.sigma.get(s.id, 0.0))
         self.pi = {p.id: max(0.0, p.price) for p in certificate.tasks}
         self.levels: dict[tuple[str, int], list[tuple[float, float]]] = {}
-        for x in sorted(certificate.levels, key=lambda x: x.rate):
+        for x in sorted(certificate.levels, key=lambda x: (x.rate, -x.price)):
             self.levels.setdefault((x.task, x.batch), []).append((x.rate, x.price))
         self.quota: dict[tuple[str, str], float] = {}
         self.quota_worth = 0.0
@@ -136,27 +136,39 @@ class PlainBound:
         """Return the best reduced value of one set of workloads."""
         if is_coupled(self.instance, pool.gpu_type, company):
             return self.best_knobs_together(pool, company)
-        # (memory, multiprocessors) -> best worth so far: one workload after the other.
-        state: dict[tuple[float, int], float] = {(0.0, 0): 0.0}
+        # (memory, multiprocessors, what else counts) -> best worth so far: one after the other.
+        State = dict[tuple[float, int, tuple[int, ...]], float]
+        state: State = {(0.0, 0, ()): 0.0}
         room = pool.memory_gib - pool.reserve_gib
         room += 1e-9 * max(1.0, room)
         for i, workload in enumerate(company):
-            choices: dict[tuple[float, int], float] = {}
+            choices: State = {}
             for setting in settings_of(
                 instance := self.instance, pool, workload, company[:i] + company[i + 1 :]
             ):
                 assert instance is self.instance
-                key = setting.memory_gib, setting.knob.taken
-                choices[key] = max(choices.get(key, -math.inf), self.worth(workload, setting))
-            grown: dict[tuple[float, int], float] = {}
-            for (gib, sms), worth in state.items():
-                for (more_gib, more_sms), more in choices.items():
+                for counted, worth in self.ways(workload, setting):
+                    key = setting.memory_gib, setting.knob.taken, counted
+                    choices[key] = max(choices.get(key, -math.inf), worth)
+            grown: State = {}
+            for (gib, sms, counted), worth in state.items():
+                for (more_gib, more_sms, more_counted), more in choices.items():
                     self.columns_priced += 1
                     if gib + more_gib <= room and sms + more_sms <= pool.sm_count:
-                        key = gib + more_gib, sms + more_sms
+                        key = gib + more_gib, sms + more_sms, _added(counted, more_counted)
                         grown[key] = max(grown.get(key, -math.inf), worth + more)
             state = grown
-        return max(state.values(), default=-math.inf) - self.objective.of_used_gpu
+        fitting = [worth for (_, _, counted), worth in state.items() if self.fits(counted)]
+        return max(fitting, default=-math.inf) - self.objective.of_used_gpu
+
+    def ways(self, workload: Workload, setting: Setting) -> list[tuple[tuple[int, ...], float]]:
+        """Return what else counts about a workload, and what it is then worth."""
+        return [((), self.worth(workload, setting))]
+
+    def fits(self, counted: tuple[int, ...]) -> bool:
+        """Whether what else counts about all workloads of a GPU is allowed."""
+        del counted
+        return True
 
     def best_knobs_together(self, pool: GpuPool, company: tuple[Workload, ...]) -> float:
         """Return the same where the knobs of one workload decide how fast another is."""
@@ -165,8 +177,14 @@ class PlainBound:
         for settings in settings_together(self.instance, pool, company):
             self.columns_priced += 1
             if settings is not None and at_most(sum(s.memory_gib for s in settings), room):
-                worth = sum(self.worth(w, s) for w, s in zip(company, settings, strict=True))
-                best = max(best, worth - self.objective.of_used_gpu)
+                each = [self.ways(w, s) for w, s in zip(company, settings, strict=True)]
+                for ways in itertools.product(*each):
+                    counted: tuple[int, ...] = ()
+                    for more, _ in ways:
+                        counted = _added(counted, more)
+                    if self.fits(counted):
+                        worth = sum(worth for _, worth in ways)
+                        best = max(best, worth - self.objective.of_used_gpu)
         return best
 
     def worth(self, workload: Workload, setting: Setting) -> float:
@@ -183,3 +201,7 @@ class PlainBound:
         price = self.quota.get((entry.tenant, "gpu_share"), 0.0)
         # The percentages of a knob give and take the same; the price decides between them.
         return found - min(price * setting.knob.first, price * setting.knob.last) / 100
+
+
+def _added(first: tuple[int, ...], second: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(a + b for a, b in zip(first, second, strict=True)) if first else second

@@ -65,6 +65,8 @@ class Found:
     solution: Ints | None = None
     prices: Floats | None = None
     """Of the rows, in maximised form, where the backend has them."""
+    point: Floats | None = None
+    """Where a relaxation is best."""
     bound: float | None = None
     """No solution is worth more, in the backend's word."""
     error: float = 0.0
@@ -75,7 +77,7 @@ class Found:
 
     def message(self) -> Message:
         """Return the answer as a message."""
-        arrays = {"solution": self.solution, "prices": self.prices}
+        arrays = {"solution": self.solution, "prices": self.prices, "point": self.point}
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in arrays}
         return Message("found", plain, {k: v for k, v in arrays.items() if v is not None})
 

@@ -103,4 +103,9 @@ def relax(ask: Ask, tell: Tell, stop: Stop) -> Found:
     prices *= model.scale
     if not np.isfinite(prices).all():
         return Found("nothing", detail="prices that are not numbers")
-    return Found("optimal", prices=prices, bound=-float(found.fun) * model.scale)
+    return Found(
+        "optimal",
+        prices=prices,
+        point=np.asarray(found.x, dtype=np.float64),
+        bound=-float(found.fun) * model.scale,
+    )
