@@ -25,8 +25,10 @@ from colocate.classes import Classes, classify
 from colocate.columns import Columns, Levels, build_columns, joined_columns
 from colocate.configure import Configurator
 from colocate.constraints.base import ColumnView, RowSpec, constraints_of
+from colocate.errors import UnsupportedError
 from colocate.instance import Instance
 from colocate.models.slo import slo_model
+from colocate.objectives._worst import is_worst
 from colocate.objectives.base import Objective, TaskFacts, objective
 from colocate.task_facts import task_facts
 
@@ -149,6 +151,13 @@ def compile_problem(instance: Instance) -> Problem:
     classes = classify(instance)
     constraints = constraints_of(instance)
     value = objective(instance.objective)
+    if is_worst(value):
+        raise UnsupportedError(
+            f"objective {instance.objective.name!r} is as good as its worst part: no sum over "
+            "columns, and so no integer program",
+            path="$.objective",
+            advice="solve it, or ask for one level with the objective 'within'.",
+        )
     slo = slo_model(instance.slo_model)
     facts = task_facts(instance, classes.tasks.representative)
     columns, levels, configurators = build_columns(

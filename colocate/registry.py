@@ -49,7 +49,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "active_gpus": "colocate.objectives.active_gpus:ActiveGpus",
         "degradation": "colocate.objectives.degradation:Degradation",
         "iteration_time": "colocate.objectives.iteration_time:IterationTime",
+        "max_slowdown": "colocate.objectives.max_slowdown:MaxSlowdown",
         "throughput": "colocate.objectives.throughput:Throughput",
+        "within": "colocate.objectives.within:Within",
     },
     "constraint": {
         "anti_affinity": "colocate.constraints.anti_affinity:AntiAffinityConstraint",

@@ -21,10 +21,11 @@ from colocate.judge.findings import Findings
 from colocate.judge.ids import check_ids
 from colocate.judge.placement import PlacementJudge
 from colocate.objectives._gangs import placed_tasks, reference_rates
+from colocate.objectives._worst import WorstCase, all_satisfied, is_worst, within
 from colocate.objectives.base import Objective
 from colocate.objectives.base import objective as objective_of
 from colocate.placement import PlacementGroup
-from colocate.plan import Plan
+from colocate.plan import Certificate, Plan
 from colocate.violation import Violation
 
 __all__ = ["Verdict", "Violation", "verify"]
@@ -215,6 +216,8 @@ def _bound(
         return None, "the plan has no certificate"
     if findings.any_of("unsupported"):
         return None, "the instance uses rules that this version cannot judge"
+    if is_worst(objective):
+        return _worst_bound(instance, certificate, objective, value, findings)
     bound, note = certificate_bound(instance, certificate, objective, findings)
     if bound is None:
         return None, note
@@ -236,3 +239,44 @@ def _bound(
             f"{instance.objective.name} contradicts itself",
         )
     return bound, note
+
+
+def _worst_bound(
+    instance: Instance,
+    certificate: Certificate,
+    objective: WorstCase,
+    value: float | None,
+    findings: Findings,
+) -> tuple[float | None, str]:
+    """Return the level that the certificate's prices rule out, if they do.
+
+    They are prices of the question whether everybody can keep to that level: a bound on how many
+    can, which must be below all.
+    """
+    level = certificate.bound
+    if level < 0:
+        return level, ""
+    question = within(instance, level)
+    most, note = certificate_bound(
+        question, certificate, objective_of(question.objective), findings
+    )
+    if most is None:
+        return None, note
+    everybody = all_satisfied(instance, objective, level)
+    if most >= everybody - _slack(everybody):
+        if not note:
+            findings.add(
+                "certificate",
+                "plan",
+                f"says that not all of {everybody} tasks can keep to {level:.9g}, but its prices "
+                f"allow {most:.9g}",
+            )
+        return None, note or "the prices do not rule the stated level out"
+    if value is not None and findings.clean and value < level - _slack(level):
+        findings.add(
+            "certificate",
+            "plan",
+            f"is worth {value:.9g}, below the level {level:.9g} that its prices rule out: "
+            f"objective {instance.objective.name} contradicts itself",
+        )
+    return level, note

@@ -32,6 +32,7 @@ ROOMS = (
     ("judge",),
     ("verify",),
     ("solvers",),
+    ("worst",),
     ("solve",),
     ("explain", "advice", "compare"),
     ("datasets",),
@@ -45,7 +46,7 @@ RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
 
 COMPILED = {
     *("configure", "problem", "capability", "classes", "columns", "predict", "reasons"),
-    *("prices", "dealing", "expand", "solvers", "solve", "testing"),
+    *("prices", "dealing", "expand", "solvers", "worst", "solve", "testing"),
 }
 """What the judge must not look at."""
 

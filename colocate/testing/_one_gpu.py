@@ -5,6 +5,7 @@ Used by the oracle. Enumerates straight from the instance by the formulas of `_p
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from colocate.errors import TooLargeError, UnsupportedError
@@ -92,6 +93,7 @@ _PARAMETERS: dict[str, set[str]] = {
     "iteration_time": {"unplaced_s"},
     "degradation": {"unplaced"},
     "active_gpus": {"unserved_gpus", "least_rate"},
+    "max_slowdown": {"unplaced"},
 }
 
 
@@ -111,8 +113,27 @@ class Worth:
         self.params = {k: float(v) for k, v in spec.params.items() if isinstance(v, int | float)}
         self.reference = {t.id: reference_rate(instance, t) for t in instance.iter_tasks()}
 
+    @property
+    def is_worst(self) -> bool:
+        """Whether the objective is the largest of its parts, and not their sum."""
+        return self.name == "max_slowdown"
+
+    @property
+    def nothing(self) -> float:
+        """What changes no value."""
+        return math.inf if self.is_worst else 0.0
+
+    def both(self, one: float, other: float) -> float:
+        """Return the value of two parts together."""
+        return min(one, other) if self.is_worst else one + other
+
     def of_task(self, task: Task, slowest: float) -> float:
-        """Return what a placed task is worth at a progress against leaving it out."""
+        """Return what a placed task is worth at a progress against leaving it out.
+
+        Of a worst case there is no difference to be had: how badly off it is, turned.
+        """
+        if self.is_worst:
+            return -self.of_placed(task, slowest)
         if self.name == "throughput":
             return self.of_placed(task, slowest)
         return self.of_unplaced(task) - self.of_placed(task, slowest)
@@ -125,6 +146,8 @@ class Worth:
             return task.weight * task.batch / slowest
         if self.name == "degradation":
             return task.weight / self.normalised(task, slowest)
+        if self.name == "max_slowdown":
+            return min(task.weight / self.normalised(task, slowest), self.of_unplaced(task))
         served = at_least(self.normalised(task, slowest), self.params["least_rate"])
         return 0.0 if served else self.of_unplaced(task)
 
@@ -132,7 +155,11 @@ class Worth:
         """Return what a task that is left out adds to the objective, in its own sense."""
         if self.name == "throughput":
             return 0.0
-        charge = {"iteration_time": "unplaced_s", "degradation": "unplaced"}
+        charge = {
+            "iteration_time": "unplaced_s",
+            "degradation": "unplaced",
+            "max_slowdown": "unplaced",
+        }
         return task.weight * self.params[charge.get(self.name, "unserved_gpus")]
 
     @property
@@ -283,20 +310,21 @@ class OneGpu:
         return at_most(sum(s.memory_gib for s in settings), pool.memory_gib - pool.reserve_gib)
 
     def _outcome(self, held: Sequence[Item], settings: tuple[Setting, ...]) -> Outcome:
-        value = -self.worth.of_used_gpu
+        value = math.inf if self.worth.is_worst else -self.worth.of_used_gpu
         gang_paces = []
         least = dict.fromkeys(self.share_tenants, 0)
         largest = dict.fromkeys(self.share_tenants, 0)
         for item, setting in zip(held, settings, strict=True):
             entry = item.workload.entry
             if isinstance(entry, Service):
-                value += entry.missing_price or 0.0
+                if not self.worth.is_worst:  # counted where it is known what is missing
+                    value += entry.missing_price or 0.0
                 continue
             made = progress(entry, setting.batch, setting.rate)
             if item.is_gang:
                 gang_paces.append(Pace(setting.batch, made))
             else:
-                value += self.worth.of_task(entry, made)
+                value = self.worth.both(value, self.worth.of_task(entry, made))
             if entry.tenant in least:
                 least[entry.tenant] += setting.knob.first
                 largest[entry.tenant] += setting.knob.last

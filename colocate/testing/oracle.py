@@ -118,7 +118,6 @@ class _Key(NamedTuple):
 
 _Layer = dict[_Key, list[_Point]]
 _IDLE = Pace(0, math.inf)
-_EMPTY = Outcome(0.0, (), (), ())
 
 
 class _Enumeration:
@@ -139,14 +138,19 @@ class _Enumeration:
             (pool, pool.first + i) for pool in self.instance.gpu_pools for i in range(pool.size)
         ]
         no_shares = (Shares(0, 0),) * len(self.one_gpu.share_tenants)
-        start = _Point(0.0, (_IDLE,) * len(self.gangs), None, (), ())
+        start = _Point(self.worth.nothing, (_IDLE,) * len(self.gangs), None, (), ())
         layer: _Layer = {_Key((0,) * len(self.items), no_shares): [start]}
         for n, (pool, gpu) in enumerate(gpus):
             layer = self._fill(layer, pool, gpu, gpus_left=len(gpus) - n - 1)
-        allowed = [points for key, points in layer.items() if self._is_allowed(key)]
+        allowed = [
+            (self.worth.both(p.value, self._of_the_rest(key)), p)
+            for key, points in layer.items()
+            if self._is_allowed(key)
+            for p in points
+        ]
         if not allowed:
             return OracleAnswer("infeasible", None)
-        best = max((p for points in allowed for p in points), key=lambda p: p.value)
+        _, best = max(allowed, key=lambda found: found[0])
         assignments = self._assignments(gpus, best)
         return OracleAnswer("optimal", self._objective(assignments), tuple(assignments))
 
@@ -165,7 +169,8 @@ class _Enumeration:
                 # A gang has at most one worker on each GPU that is left.
                 if any(0 < placed[i] < self.items[i].limit - gpus_left for i in self.gangs):
                     continue
-                for outcome in self.one_gpu.outcomes(pool, held) if held else (_EMPTY,):
+                empty = Outcome(self.worth.nothing, (), (), ())
+                for outcome in self.one_gpu.outcomes(pool, held) if held else (empty,):
                     shares = _added(key.shares, outcome.shares)
                     front = following.setdefault(_Key(tuple(placed), shares), [])
                     for point in points:
@@ -179,7 +184,7 @@ class _Enumeration:
         self, point: _Point, placed: Sequence[int], held: tuple[int, ...], outcome: Outcome
     ) -> _Point | None:
         """Return the point with one more GPU filled, None where a gang would have two batches."""
-        value = point.value + outcome.value
+        value = self.worth.both(point.value, outcome.value)
         slowest = list(point.slowest)
         gang_items = [i for i in held if i in self.gangs]
         for i, pace in zip(gang_items, outcome.gang_paces, strict=True):
@@ -190,11 +195,26 @@ class _Enumeration:
             if placed[i] == self.items[i].limit:
                 task = self.items[i].workload.entry
                 assert isinstance(task, Task)
-                value += self.worth.of_task(task, slowest[g].progress)
+                value = self.worth.both(value, self.worth.of_task(task, slowest[g].progress))
                 slowest[g] = _IDLE
         return _Point(value, tuple(slowest), point, held, outcome.settings)
 
     # -- the whole plan ------------------------------------------------------------------------
+
+    def _of_the_rest(self, key: _Key) -> float:
+        """Return what is not placed adds to a worst case; to a sum it adds nothing."""
+        value = self.worth.nothing
+        if self.worth.is_worst:
+            for n, item in zip(key.placed, self.items, strict=True):
+                entry = item.workload.entry
+                if n < item.limit:
+                    bad = (
+                        entry.missing_price or 0.0
+                        if isinstance(entry, Service)
+                        else self.worth.of_unplaced(entry)
+                    )
+                    value = min(value, -bad)
+        return value
 
     def _is_allowed(self, key: _Key) -> bool:
         """Return whether the rules over the whole plan hold."""
@@ -284,6 +304,8 @@ class _Enumeration:
                 task = self.instance.task(a.id)
                 made = progress(task, a.batch, a.rate)
                 workers.setdefault((a.id, a.ordinal // task.gang_size), []).append(made)
+        if self.worth.is_worst:
+            return self._worst(workers, replicas)
         missing = sum(
             (s.missing_price or 0.0) * (s.replicas - replicas.get(s.id, 0))
             for s in self.instance.iter_services()
@@ -298,6 +320,24 @@ class _Enumeration:
                     total += self.worth.of_placed(task, min(rates))
         total += self.worth.of_used_gpu * len({(a.pool, a.gpu) for a in assignments})
         return total - missing if self.worth.name == "throughput" else total + missing
+
+    def _worst(
+        self, workers: dict[tuple[str, int], list[float]], replicas: dict[str, int]
+    ) -> float:
+        """Return how badly off the worst is, by its definition."""
+        bad = [
+            s.missing_price or 0.0
+            for s in self.instance.iter_services()
+            if replicas.get(s.id, 0) < s.replicas
+        ]
+        for task in self.instance.iter_tasks():
+            for gang in range(task.count):
+                rates = workers.get((task.id, gang))
+                if rates is None:
+                    bad.append(self.worth.of_unplaced(task))
+                else:
+                    bad.append(self.worth.of_placed(task, min(rates)))
+        return max(bad, default=0.0)
 
 
 def _keep(front: list[_Point], new: _Point) -> None:
