@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from colocate.errors import TooLargeError
 from colocate.instance import GpuPool, Instance, Service, ServiceTable, Task, TaskTable
+from colocate.objectives.base import reads_work
 from colocate.runs import ids_of
 
 __all__ = ["Classes", "Entries", "GpuClass", "ShareGrid", "classify"]
@@ -109,7 +110,8 @@ def classify(instance: Instance) -> Classes:
     services = _entries(
         instance.services, instance.service_table, _service_key, tenants, users, left, right
     )
-    tasks = _entries(instance.tasks, instance.task_table, _task_key, tenants, users, left, right)
+    task_key = _working_task_key if reads_work(instance.objective) else _task_key
+    tasks = _entries(instance.tasks, instance.task_table, task_key, tenants, users, left, right)
     return Classes(_gpu_classes(instance, services), services, tasks, tuple(tenants))
 
 
@@ -145,6 +147,10 @@ def _task_key(t: Task) -> tuple[Hashable, ...]:
         t.tenant,
         t.user_id,
     )
+
+
+def _working_task_key(t: Task) -> tuple[Hashable, ...]:
+    return (*_task_key(t), t.remaining_samples, t.attained_gpu_s)
 
 
 def _table_sides(

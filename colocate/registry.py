@@ -48,6 +48,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "objective": {
         "active_gpus": "colocate.objectives.active_gpus:ActiveGpus",
         "degradation": "colocate.objectives.degradation:Degradation",
+        "finish_time_fairness": ("colocate.objectives.finish_time_fairness:FinishTimeFairness"),
         "iteration_time": "colocate.objectives.iteration_time:IterationTime",
         "max_slowdown": "colocate.objectives.max_slowdown:MaxSlowdown",
         "throughput": "colocate.objectives.throughput:Throughput",

@@ -6,8 +6,8 @@
 Between a level that is not reached and the best plan so far, the middle is asked for, until they
 are near to each other. From then on anything better than the plan in hand is asked for, in turn
 with the middle, until there is nothing: that ends it, for what is attainable is a finite list of
-numbers. A policy goes by rules of its own and not by levels; when it gives the same plan for another
-level, it is asked no more.
+numbers. A policy goes by rules of its own and not by levels; when it gives the same plan for
+another level, it is asked no more.
 
 The proof that a level cannot be reached is the certificate of its question: a bound that is smaller
 than the number of tasks. The bound on the objective is the largest level that is proved.
@@ -218,6 +218,6 @@ def _ceiling(instance: Instance, worst: WorstCase) -> float:
     """Return how badly off anybody can be."""
     tasks, services = task_entries(instance), service_entries(instance)
     everyone = np.arange(len(tasks))
-    bad = np.asarray(worst.left_out(facts_of(tasks, everyone, np.ones(everyone.size))))
+    bad = np.asarray(worst.left_out(facts_of(instance, everyone, np.ones(everyone.size))))
     prices = services.floats("missing_price")
     return float(max(bad.max(initial=0.0), np.nan_to_num(prices).max(initial=0.0)))

@@ -153,9 +153,9 @@ class Task(Frozen):
     deadline_s: Positive | None = None
     """Kept for policies that order tasks; the objectives of this version do not read it."""
     remaining_samples: NonNegative | None = None
-    """Work left. The objectives of this version do not read it."""
+    """Samples left to train, of the whole task; read by `finish_time_fairness` only."""
     attained_gpu_s: NonNegative | None = None
-    """Service received so far. The objectives of this version do not read it."""
+    """Service received so far, by all workers; read by `finish_time_fairness` only."""
 
 
 Numbers = Positive | Annotated[tuple[Positive, ...], ListOf]

@@ -6,6 +6,7 @@ differ in the price alone, only as many of the best are kept as one GPU can hold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -18,7 +19,7 @@ from colocate.instance import Instance, Service, Task
 from colocate.judge.findings import Findings
 from colocate.models.efficiency import efficiency_at
 from colocate.objectives._gangs import reference_rate
-from colocate.objectives.base import Objective, TaskFacts
+from colocate.objectives.base import Objective, TaskFacts, fair_gpus, reads_work
 from colocate.plan import Certificate
 
 __all__ = [
@@ -190,6 +191,9 @@ class TaskClass:
     levels: Levels
     """What a gang pays its workers, by rate; the running maximum of the listed prices."""
     reference_rate: float
+    remaining_samples: float = math.inf
+    attained_gpu_s: float = 0.0
+    fair_gpus: float = 1.0
     copies: int = 0
     """How many of its workers one GPU could hold: tasks, each on GPUs of its own."""
 
@@ -200,7 +204,15 @@ class TaskClass:
     @property
     def facts(self) -> TaskFacts:
         """What the objective may know."""
-        return TaskFacts(self.weight, self.gang_size, self.own_batch, self.reference_rate)
+        return TaskFacts(
+            self.weight,
+            self.gang_size,
+            self.own_batch,
+            self.reference_rate,
+            self.remaining_samples,
+            self.attained_gpu_s,
+            self.fair_gpus,
+        )
 
 
 Class = TypeVar("Class", ServiceClass, TaskClass)
@@ -286,6 +298,12 @@ def task_classes(
     owners_matter = instance.rules.tenants_per_gpu is not None
     sign = 1.0 if objective.sense == "max" else -1.0
     columns = [entries.values(name) for name in _TASK_COLUMNS]
+    if reads_work(instance.objective):
+        work = [entries.values(name) for name in ("remaining_samples", "attained_gpu_s")]
+        columns.append(list(zip(*work, strict=True)))
+    else:
+        columns.append([(None, None)] * len(entries))
+    even = fair_gpus(instance)
     counts: dict[tuple[Any, ...], int] = {}
     for i, (count, tenant, *row) in enumerate(zip(*columns, strict=True)):
         entry_id = entries.id(i)
@@ -302,7 +320,8 @@ def task_classes(
     constant: float = 0.0
     for kin, (key, n) in enumerate(counts.items()):
         *row, owner, rules, own, levels, share_price, quota_price = key
-        workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row
+        workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row[:-1]
+        remaining, attained = row[-1]
         if (workload, batch) not in references:
             references[workload, batch] = reference_rate(instance, workload, batch)
         single = gang_size == 1
@@ -324,6 +343,9 @@ def task_classes(
             gang_price=0.0,
             levels=(),
             reference_rate=references[workload, batch],
+            remaining_samples=math.inf if remaining is None else remaining,
+            attained_gpu_s=attained or 0.0,
+            fair_gpus=even,
         )
         variants = [
             replace(

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeGu
 
 from pydantic import Field
 
-from colocate.entries import Entries, service_entries, task_entries
-from colocate.instance import Instance, Task
+from colocate.entries import service_entries, task_entries
+from colocate.instance import Instance
 from colocate.objectives._gangs import left_out, placed_tasks, reference_rates
-from colocate.objectives.base import TaskFacts
+from colocate.objectives.base import TaskFacts, fair_gpus
 from colocate.plan import Plan
 from colocate.schema import Component, Frozen
 
@@ -87,26 +87,32 @@ class Worst:
         placed = placed_tasks(instance, plan, entries)
         reference = reference_rates(instance, entries, placed.entry)
         worst = [0.0, _worst_missing(instance, plan)]
-        facts = facts_of(entries, placed.entry, reference)
+        facts = facts_of(instance, placed.entry, reference)
         if placed.entry.size:
             bad = np.minimum(self.badness(facts, placed.rate), self.left_out(facts))
             worst.append(float(bad.max()))
         out = np.flatnonzero(left_out(entries, placed) > 0)
         if out.size:
             nothing = np.ones(out.size)
-            worst.append(float(np.max(self.left_out(facts_of(entries, out, nothing)))))
+            worst.append(float(np.max(self.left_out(facts_of(instance, out, nothing)))))
         return max(worst)
 
 
 def facts_of(
-    entries: Entries[Task], positions: NDArray[np.int64], reference: NDArray[np.float64]
+    instance: Instance, positions: NDArray[np.int64], reference: NDArray[np.float64]
 ) -> TaskFacts:
     """Return what an objective may know of the task entries at these positions."""
+    import numpy as np
+
+    entries = task_entries(instance)
     return TaskFacts(
         entries.floats("weight")[positions],
         entries.integers("gang_size")[positions],
         entries.integers("batch")[positions],
         reference,
+        np.nan_to_num(entries.floats("remaining_samples"), nan=np.inf, posinf=np.inf)[positions],
+        np.nan_to_num(entries.floats("attained_gpu_s"))[positions],
+        fair_gpus(instance),
     )
 
 
@@ -157,5 +163,5 @@ def all_satisfied(instance: Instance, worst: WorstCase, level: float) -> int:
 
     entries = task_entries(instance)
     everyone = np.arange(len(entries))
-    bad = worst.left_out(facts_of(entries, everyone, np.ones(everyone.size)))
+    bad = worst.left_out(facts_of(instance, everyone, np.ones(everyone.size)))
     return int(entries.integers("count")[np.asarray(bad) > level].sum())

@@ -69,5 +69,5 @@ class Within:
         entries = task_entries(instance)
         placed = placed_tasks(instance, plan, entries)
         reference = reference_rates(instance, entries, placed.entry)
-        satisfied = self.placed_value(facts_of(entries, placed.entry, reference), placed.rate)
+        satisfied = self.placed_value(facts_of(instance, placed.entry, reference), placed.rate)
         return float(satisfied @ placed.number) - missing_cost(instance, plan)

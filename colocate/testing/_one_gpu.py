@@ -93,6 +93,7 @@ _PARAMETERS: dict[str, set[str]] = {
     "iteration_time": {"unplaced_s"},
     "degradation": {"unplaced"},
     "active_gpus": {"unserved_gpus", "least_rate"},
+    "finish_time_fairness": {"unplaced"},
     "max_slowdown": {"unplaced"},
 }
 
@@ -111,12 +112,15 @@ class Worth:
             )
         self.name = spec.name
         self.params = {k: float(v) for k, v in spec.params.items() if isinstance(v, int | float)}
+        gpus = sum(pool.size for pool in instance.gpu_pools if pool.schedulable)
+        workers = sum(t.count * t.gang_size for t in instance.iter_tasks())
+        self.even_share = min(1.0, gpus / workers) if gpus and workers else 1.0
         self.reference = {t.id: reference_rate(instance, t) for t in instance.iter_tasks()}
 
     @property
     def is_worst(self) -> bool:
         """Whether the objective is the largest of its parts, and not their sum."""
-        return self.name == "max_slowdown"
+        return self.name in ("max_slowdown", "finish_time_fairness")
 
     @property
     def nothing(self) -> float:
@@ -148,8 +152,20 @@ class Worth:
             return task.weight / self.normalised(task, slowest)
         if self.name == "max_slowdown":
             return min(task.weight / self.normalised(task, slowest), self.of_unplaced(task))
+        if self.name == "finish_time_fairness":
+            return min(task.weight * self._rho(task, slowest), self.of_unplaced(task))
         served = at_least(self.normalised(task, slowest), self.params["least_rate"])
         return 0.0 if served else self.of_unplaced(task)
+
+    def _rho(self, task: Task, slowest: float) -> float:
+        """Return when it ends over when it would end on an even share, or how fast it is."""
+        even = self.even_share * self.reference[task.id]
+        if task.remaining_samples is None:
+            return even / slowest
+        attained, k = task.attained_gpu_s or 0.0, task.gang_size
+        ends = attained / k + task.remaining_samples / (k * slowest)
+        would_end = attained / k + task.remaining_samples / (k * even)
+        return ends / would_end if would_end > 0 else 1.0
 
     def of_unplaced(self, task: Task) -> float:
         """Return what a task that is left out adds to the objective, in its own sense."""
@@ -158,6 +174,7 @@ class Worth:
         charge = {
             "iteration_time": "unplaced_s",
             "degradation": "unplaced",
+            "finish_time_fairness": "unplaced",
             "max_slowdown": "unplaced",
         }
         return task.weight * self.params[charge.get(self.name, "unserved_gpus")]
