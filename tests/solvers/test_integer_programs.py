@@ -24,6 +24,7 @@ from colocate.solvers.cp_sat import CpSatSolver
 from colocate.solvers.ilp import IlpSolver
 from colocate.solvers.milp import MilpSolver
 from colocate.testing import any_instance, solve_by_enumeration
+from tests.counting import count
 from tests.helpers import instance
 
 SOLVERS = {"milp": MilpSolver, "ilp": IlpSolver, "cp-sat": CpSatSolver}
@@ -39,7 +40,7 @@ def against_the_oracle(drawn: Instance, *names: str) -> None:
     except TooLargeError:
         return
     for name in names or SOLVERS:
-        found = co.solve(drawn, name, isolation="none")
+        found = count(co.solve(drawn, name, isolation="none"))
         assert found.violations == ()
         if truth.objective is None:
             assert found.termination.reason is Reason.INFEASIBLE
