@@ -8,6 +8,7 @@
          gangs    sum of z_l over the levels of a gang class               <= n_t
          distinct x_c >= 1 needs z_l >= how often c holds level l, where that is 2 or more
     (C4) quota    lower <= tasks, or shares, of a tenant                   <= upper
+    (C6) quota    replicas of a service on a node                          <= blast radius
 
 The objective of the instance is `offset + sign * value`. Solvers see this and nothing else.
 """
@@ -218,6 +219,7 @@ def _offset(classes: Classes, facts: TaskFacts, value: Objective, sign: float) -
 
 def _view(classes: Classes, columns: Columns, levels: Levels) -> ColumnView:
     workers = np.flatnonzero(columns.is_task)
+    replicas = np.flatnonzero(~columns.is_task)
     cls = columns.cls[workers]
     return ColumnView(
         tenants=classes.tenants,
@@ -227,6 +229,12 @@ def _view(classes: Classes, columns: Columns, levels: Levels) -> ColumnView:
         worker_share=columns.share_pct[workers] / 100.0,
         worker_gang=_gang_size(classes)[cls],
         level_tenant=classes.tasks.tenant[levels.task],
+        column_gpu=columns.gpu,
+        gpu_node=tuple(g.node for g in classes.gpus),
+        replica_column=columns.owner[replicas],
+        replica_service=columns.cls[replicas],
+        service_id=tuple(s.id for s in classes.services.representative),
+        service_count=tuple(classes.services.count.tolist()),
     )
 
 

@@ -56,6 +56,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "constraint": {
         "anti_affinity": "colocate.constraints.anti_affinity:AntiAffinityConstraint",
+        "blast_radius": "colocate.constraints.blast_radius:BlastRadiusConstraint",
         "clients": "colocate.constraints.clients:ClientLimit",
         "memory": "colocate.constraints.memory:MemoryConstraint",
         "per_gpu": "colocate.constraints.per_gpu:PerGpuLimits",

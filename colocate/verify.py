@@ -96,7 +96,6 @@ def _unsupported(instance: Instance, findings: Findings) -> None:
     rules = instance.rules
     for used, what in (
         (rules.moves is not None, "move prices and budgets"),
-        (rules.blast_radius is not None, "a blast radius"),
         (bool(rules.locked), "locked placements"),
     ):
         if used:

@@ -31,6 +31,7 @@ ViolationKind = Literal[
     "tenants_per_gpu",
     "user_id",
     "anti_affinity",
+    "blast_radius",
     "quota",
     "unschedulable",
     "unsupported",

@@ -84,7 +84,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when != "teardown":
         return
     for name, counted in report.user_properties:
-        if name == "plans":
+        if name == "plans" and isinstance(counted, dict):
             for solver, numbers in counted.items():
                 so_far = _judged.setdefault(solver, [0, 0])
                 for i, n in enumerate(numbers):

@@ -187,10 +187,9 @@ def test_what_an_instance_needs() -> None:
     "rules",
     [
         {"moves": {"price": 1.0}},
-        {"blast_radius": {"max_replicas_per_node": 1}},
         {"locked": [{"pool": "a", "gpus": "0"}]},
     ],
-    ids=["moves", "blast_radius", "locked"],
+    ids=["moves", "locked"],
 )
 def test_rules_of_later_versions_are_refused(solver: str, rules: dict[str, object]) -> None:
     """No solver of this version ignores a rule that it does not support."""

@@ -82,7 +82,6 @@ def _refuse_unknown(instance: Instance) -> None:
     rules = instance.rules
     used = {
         "$.rules.moves": rules.moves is not None,
-        "$.rules.blast_radius": rules.blast_radius is not None,
         "$.rules.locked": bool(rules.locked),
         "$.constraints": bool(instance.constraints),
     }
@@ -114,6 +113,8 @@ class _Key(NamedTuple):
     """Of each item."""
     shares: tuple[Shares, ...]
     """Of each tenant with a quota of shares."""
+    on_node: tuple[tuple[str, int, int], ...]
+    """Node, service item and replicas there, where a node may hold only so many."""
 
 
 _Layer = dict[_Key, list[_Point]]
@@ -139,7 +140,7 @@ class _Enumeration:
         ]
         no_shares = (Shares(0, 0),) * len(self.one_gpu.share_tenants)
         start = _Point(self.worth.nothing, (_IDLE,) * len(self.gangs), None, (), ())
-        layer: _Layer = {_Key((0,) * len(self.items), no_shares): [start]}
+        layer: _Layer = {_Key((0,) * len(self.items), no_shares, ()): [start]}
         for n, (pool, gpu) in enumerate(gpus):
             layer = self._fill(layer, pool, gpu, gpus_left=len(gpus) - n - 1)
         allowed = [
@@ -170,15 +171,34 @@ class _Enumeration:
                 if any(0 < placed[i] < self.items[i].limit - gpus_left for i in self.gangs):
                     continue
                 empty = Outcome(self.worth.nothing, (), (), ())
+                on_node = self._on_node(key.on_node, pool, held)
+                if on_node is None:
+                    continue
                 for outcome in self.one_gpu.outcomes(pool, held) if held else (empty,):
                     shares = _added(key.shares, outcome.shares)
-                    front = following.setdefault(_Key(tuple(placed), shares), [])
+                    front = following.setdefault(_Key(tuple(placed), shares, on_node), [])
                     for point in points:
                         self.steps.take()
                         extended = self._extended(point, placed, held, outcome)
                         if extended is not None:
                             _keep(front, extended)
         return following
+
+    def _on_node(
+        self, before: tuple[tuple[str, int, int], ...], pool: GpuPool, held: tuple[int, ...]
+    ) -> tuple[tuple[str, int, int], ...] | None:
+        """Count what one more GPU holds; None where its node would hold too much."""
+        radius = self.instance.rules.blast_radius
+        if radius is None:
+            return before
+        node = f"pool/{pool.id}" if pool.node is None else f"node/{pool.node}"
+        counts = {(where, i): n for where, i, n in before}
+        for i in held:
+            if isinstance(self.items[i].workload.entry, Service):
+                counts[node, i] = counts.get((node, i), 0) + 1
+                if counts[node, i] > radius.max_replicas_per_node:
+                    return None
+        return tuple((where, i, n) for (where, i), n in sorted(counts.items()))
 
     def _extended(
         self, point: _Point, placed: Sequence[int], held: tuple[int, ...], outcome: Outcome
