@@ -47,6 +47,7 @@ TESTS = (
     "tests/solvers/test_greedy.py",
     "tests/test_expand.py",
     "tests/test_solve.py",
+    "tests/test_worst.py",
     "tests/test_verify.py",
     "tests/test_verify_*.py",
     "tests/solvers/test_*.py",

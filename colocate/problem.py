@@ -151,6 +151,12 @@ def compile_problem(instance: Instance) -> Problem:
     """Compile an instance into its master problem."""
     classes = classify(instance)
     constraints = constraints_of(instance)
+    if instance.rules.locked:
+        raise UnsupportedError(
+            "locked GPUs are no part of what is to be decided",
+            path="$.rules.locked",
+            advice="compile what `colocate.locked.free` leaves of the instance.",
+        )
     value = objective(instance.objective)
     if is_worst(value):
         raise UnsupportedError(

@@ -58,6 +58,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "anti_affinity": "colocate.constraints.anti_affinity:AntiAffinityConstraint",
         "blast_radius": "colocate.constraints.blast_radius:BlastRadiusConstraint",
         "clients": "colocate.constraints.clients:ClientLimit",
+        "locked": "colocate.constraints.locked:LockedConstraint",
         "memory": "colocate.constraints.memory:MemoryConstraint",
         "per_gpu": "colocate.constraints.per_gpu:PerGpuLimits",
         "quota": "colocate.constraints.quota:QuotaConstraint",

@@ -17,11 +17,13 @@ from colocate.capability import refuse
 from colocate.errors import UnsupportedError
 from colocate.expand import expand
 from colocate.instance import Instance
+from colocate.locked import free
 from colocate.objectives._worst import WorstCase, is_worst
 from colocate.objectives.base import objective as objective_of
 from colocate.plan import Plan
 from colocate.prices import certificate
 from colocate.problem import Problem, compile_problem, with_further_columns
+from colocate.putting_back import Stays
 from colocate.reasons import impossible_services
 from colocate.result import (
     Limits,
@@ -102,10 +104,58 @@ def solve(
     solver = solver.partition(":")[0]
     refuse(solver, chosen.capabilities, instance)
     context = Context(limits or Limits(), seed, progress, stop, isolation)
+    if instance.rules.locked:
+        return _solve_beside_locked(instance, chosen, solver, context)
+    return _solve(instance, chosen, solver, context)
+
+
+def _solve(instance: Instance, chosen: Solver, solver: str, context: Context) -> Result:
+    """Solve an instance in which nothing is locked."""
     value = objective_of(instance.objective)
     if is_worst(value):
         return _solve_worst(instance, value, chosen, solver, context)
     return _solve_sum(instance, chosen, solver, context)
+
+
+def _solve_beside_locked(
+    instance: Instance, chosen: Solver, solver: str, context: Context
+) -> Result:
+    """Solve what is left when the locked GPUs are taken out, and put them back."""
+    freed = free(instance)
+    rest = _solve(freed.instance, chosen, solver, context)
+    stays = Stays.of(instance, freed)
+    if stays.fault or rest.plan is None:
+        impossible = Termination(Reason.INFEASIBLE, detail=stays.fault)
+        return replace(
+            rest,
+            plan=None,
+            termination=impossible if stays.fault else rest.termination,
+            objective=None,
+            bound=None,
+            bound_claimed=None,
+            gap=None,
+            instance_sha256=instance.sha256,
+        )
+    started = time.perf_counter()
+    plan = stays.with_rest(rest.plan, solver)
+    verdict = verify(instance, plan)
+    fault = "; ".join(str(v) for v in verdict.violations[:3])
+    claimed = rest.bound_claimed
+    value = plan.objective.value
+    return replace(
+        rest,
+        plan=None if fault else plan,
+        termination=_invalid(solver, rest.termination, fault) if fault else rest.termination,
+        objective=None if fault else value,
+        bound=None if fault else verdict.bound,
+        bound_claimed=None if fault or claimed is None else stays.bound(claimed),
+        gap=None if fault else _gap(value, verdict.bound),
+        timings=replace(
+            rest.timings, verify_s=rest.timings.verify_s + time.perf_counter() - started
+        ),
+        instance_sha256=instance.sha256,
+        violations=verdict.violations,
+    )
 
 
 def _solve_worst(

@@ -20,6 +20,7 @@ from colocate.judge.bound import certificate_bound
 from colocate.judge.findings import Findings
 from colocate.judge.ids import check_ids
 from colocate.judge.placement import PlacementJudge
+from colocate.locked import bound_of_whole, free, locked_gpus, on_gpus
 from colocate.objectives._gangs import placed_tasks, reference_rates
 from colocate.objectives._worst import WorstCase, all_satisfied, is_worst, within
 from colocate.objectives.base import Objective
@@ -94,10 +95,7 @@ def verify(instance: Instance, plan: Plan) -> Verdict:
 
 def _unsupported(instance: Instance, findings: Findings) -> None:
     rules = instance.rules
-    for used, what in (
-        (rules.moves is not None, "move prices and budgets"),
-        (bool(rules.locked), "locked placements"),
-    ):
+    for used, what in ((rules.moves is not None, "move prices and budgets"),):
         if used:
             message = f"the instance uses {what}, which this version cannot judge"
             findings.add("unsupported", "instance", message)
@@ -215,28 +213,14 @@ def _bound(
         return None, "the plan has no certificate"
     if findings.any_of("unsupported"):
         return None, "the instance uses rules that this version cannot judge"
+    if instance.rules.locked:
+        return _bound_beside_locked(instance, plan, certificate, objective, value, findings)
     if is_worst(objective):
         return _worst_bound(instance, certificate, objective, value, findings)
     bound, note = certificate_bound(instance, certificate, objective, findings)
     if bound is None:
         return None, note
-    sign = 1.0 if objective.sense == "max" else -1.0
-    slack = _slack(bound)
-    # Written so that a stated bound which is not a number is rejected too. Where the judge could
-    # not price all columns exactly (see the note), it cannot say that the prices prove less.
-    if not note and not sign * certificate.bound >= sign * bound - slack:
-        findings.add(
-            "certificate",
-            "plan",
-            f"states the bound {certificate.bound:.9g}, but its prices prove {bound:.9g} only",
-        )
-    if value is not None and findings.clean and sign * value > sign * bound + slack:
-        findings.add(
-            "certificate",
-            "plan",
-            f"is worth {value:.9g}, beyond the bound {bound:.9g}: objective "
-            f"{instance.objective.name} contradicts itself",
-        )
+    _hold_against(instance, certificate, bound, note, value, objective, findings)
     return bound, note
 
 
@@ -279,3 +263,61 @@ def _worst_bound(
             f"objective {instance.objective.name} contradicts itself",
         )
     return level, note
+
+
+def _bound_beside_locked(
+    instance: Instance,
+    plan: Plan,
+    certificate: Certificate,
+    objective: Objective,
+    value: float | None,
+    findings: Findings,
+) -> tuple[float | None, str]:
+    """Return the bound on the whole: that on the rest, and what the locked GPUs add.
+
+    The certificate's prices, and of a worst case its bound, are those of the rest.
+    """
+    if value is None or findings.any_of("locked"):
+        return None, "what stays on the locked GPUs is not worth what the plan says"
+    freed = free(instance)
+    held = plan.model_copy(
+        update={"placements": tuple(on_gpus(plan.placements, locked_gpus(instance)))}
+    )
+    if is_worst(objective):
+        bound, note = _worst_bound(freed.instance, certificate, objective, None, findings)
+    else:
+        bound, note = certificate_bound(freed.instance, certificate, objective, findings)
+    if bound is None:
+        return None, note
+    bound = bound_of_whole(instance, freed, objective, held, bound)
+    _hold_against(instance, certificate, bound, note, value, objective, findings)
+    return bound, note
+
+
+def _hold_against(
+    instance: Instance,
+    certificate: Certificate,
+    bound: float,
+    note: str,
+    value: float | None,
+    objective: Objective,
+    findings: Findings,
+) -> None:
+    """Hold the stated bound, and the plan's worth, against what the prices prove."""
+    sign = 1.0 if objective.sense == "max" else -1.0
+    slack = _slack(bound)
+    # Written so that a stated bound which is not a number is rejected too. Where the judge could
+    # not price all columns exactly (see the note), it cannot say that the prices prove less.
+    if not note and not sign * certificate.bound >= sign * bound - slack:
+        findings.add(
+            "certificate",
+            "plan",
+            f"states the bound {certificate.bound:.9g}, but its prices prove {bound:.9g} only",
+        )
+    if value is not None and findings.clean and sign * value > sign * bound + slack:
+        findings.add(
+            "certificate",
+            "plan",
+            f"is worth {value:.9g}, beyond the bound {bound:.9g}: objective "
+            f"{instance.objective.name} contradicts itself",
+        )

@@ -32,6 +32,7 @@ ViolationKind = Literal[
     "user_id",
     "anti_affinity",
     "blast_radius",
+    "locked",
     "quota",
     "unschedulable",
     "unsupported",

@@ -26,13 +26,14 @@ ROOMS = (
     ("simulator",),
     ("models",),
     ("task_facts", "objectives"),
+    ("locked", "forecast"),
     ("constraints",),
     ("classes", "configure"),
     ("problem", "capability", "columns", "predict", "reasons", "prices", "dealing", "expand"),
     ("judge",),
     ("verify",),
     ("solvers",),
-    ("worst",),
+    ("worst", "putting_back"),
     ("solve",),
     ("explain", "advice", "compare"),
     ("datasets",),
@@ -46,7 +47,7 @@ RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
 
 COMPILED = {
     *("configure", "problem", "capability", "classes", "columns", "predict", "reasons"),
-    *("prices", "dealing", "expand", "solvers", "worst", "solve", "testing"),
+    *("prices", "dealing", "expand", "solvers", "worst", "putting_back", "solve", "testing"),
 }
 """What the judge must not look at."""
 

@@ -31,7 +31,16 @@ __all__ = [
     "constraints_of",
 ]
 
-BUILT_IN = ("memory", "clients", "user_id", "per_gpu", "anti_affinity", "quota", "blast_radius")
+BUILT_IN = (
+    "memory",
+    "clients",
+    "user_id",
+    "per_gpu",
+    "anti_affinity",
+    "quota",
+    "blast_radius",
+    "locked",
+)
 
 
 @dataclass(frozen=True, slots=True)

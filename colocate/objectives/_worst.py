@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Worst", "WorstCase", "all_satisfied", "is_worst", "within"]
+__all__ = ["Worst", "WorstCase", "all_satisfied", "facts_of", "is_worst", "within", "worst_placed"]
 
 
 class WorstCase(Protocol):
@@ -85,17 +85,23 @@ class Worst:
 
         entries = task_entries(instance)
         placed = placed_tasks(instance, plan, entries)
-        reference = reference_rates(instance, entries, placed.entry)
-        worst = [0.0, _worst_missing(instance, plan)]
-        facts = facts_of(instance, placed.entry, reference)
-        if placed.entry.size:
-            bad = np.minimum(self.badness(facts, placed.rate), self.left_out(facts))
-            worst.append(float(bad.max()))
+        worst = [worst_placed(self, instance, plan), _worst_missing(instance, plan)]
         out = np.flatnonzero(left_out(entries, placed) > 0)
         if out.size:
             nothing = np.ones(out.size)
             worst.append(float(np.max(self.left_out(facts_of(instance, out, nothing)))))
         return max(worst)
+
+
+def worst_placed(objective: WorstCase, instance: Instance, plan: Plan) -> float:
+    """Return how badly off the worst of the placed tasks is."""
+    import numpy as np
+
+    entries = task_entries(instance)
+    placed = placed_tasks(instance, plan, entries)
+    facts = facts_of(instance, placed.entry, reference_rates(instance, entries, placed.entry))
+    bad = np.minimum(objective.badness(facts, placed.rate), objective.left_out(facts))
+    return float(bad.max(initial=0.0))
 
 
 def facts_of(

@@ -5,7 +5,9 @@ Used by the oracle. Enumerates straight from the instance by the formulas of `_p
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from colocate.errors import TooLargeError, UnsupportedError
@@ -26,7 +28,7 @@ from colocate.testing._plain_model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Item", "OneGpu", "Outcome", "Pace", "Shares", "Steps", "Worth"]
 
@@ -248,6 +250,41 @@ class OneGpu:
                 _keep(found, self._outcome(items, settings))
             self._outcomes[key] = found
         return self._outcomes[key]
+
+    def as_it_is(
+        self, pool: GpuPool, gpu: int, stays: Sequence[tuple[int, int, int]]
+    ) -> list[Outcome]:
+        """Return the one outcome of a locked GPU; none when it may not stay as it is."""
+        stays = sorted(stays)
+        items = [self.items[i] for i, _, _ in stays]
+        company = [item.workload for item in items]
+        at_home = [(pool.id, gpu) in self._pinned[w.id] for w in company if w.id in self._pinned]
+        if not (pool.schedulable and all(at_home) and may_share(self.instance, pool, company)):
+            return []
+        ways: Iterable[tuple[Setting, ...] | None]
+        if is_coupled(self.instance, pool.gpu_type, company):
+            ways = settings_together(self.instance, pool, company)
+        else:
+            alone = [
+                list(settings_of(self.instance, pool, w, [*company[:i], *company[i + 1 :]]))
+                for i, w in enumerate(company)
+            ]
+            ways = itertools.product(*alone)
+        for settings in ways:
+            if settings is None or not self._fits(pool, settings):
+                continue
+            if sum(s.knob.taken for s in settings) > pool.sm_count:
+                continue
+            if all(
+                s.batch == batch and s.knob.first <= share <= s.knob.last
+                for s, (_, batch, share) in zip(settings, stays, strict=True)
+            ):
+                exactly = tuple(
+                    replace(s, knob=replace(s.knob, first=share, last=share))
+                    for s, (_, _, share) in zip(settings, stays, strict=True)
+                )
+                return [self._outcome(items, exactly)]
+        return []
 
     def _ways(self, pool: GpuPool, company: Sequence[Workload]) -> Iterator[tuple[Setting, ...]]:
         """Yield the ways to set the knobs of a company that fit and are worth trying."""

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from colocate.errors import UnsupportedError
 from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.runs import iter_ids
 from colocate.testing._one_gpu import OneGpu, Outcome, Pace, Shares, Steps, Worth
 from colocate.testing._plain_model import Setting, at_least, at_most, progress
 
@@ -82,7 +83,6 @@ def _refuse_unknown(instance: Instance) -> None:
     rules = instance.rules
     used = {
         "$.rules.moves": rules.moves is not None,
-        "$.rules.locked": bool(rules.locked),
         "$.constraints": bool(instance.constraints),
     }
     for path, is_used in used.items():
@@ -129,6 +129,25 @@ class _Enumeration:
         self.one_gpu = OneGpu(instance, self.worth, self.steps)
         self.items = self.one_gpu.items
         self.gangs = {i: g for g, i in enumerate(self._gang_items())}
+        self._stays = dict(self._locked())
+
+    def _locked(self) -> Iterator[tuple[tuple[str, int], list[tuple[int, int, int]]]]:
+        """Yield each locked GPU with what it holds: item, batch and percentage."""
+        index = {(item.workload.id, item.gang): i for i, item in enumerate(self.items)}
+        size = {t.id: t.gang_size for t in self.instance.iter_tasks()}
+        holds: dict[tuple[str, int], list[tuple[int, int, int]]] = {
+            (ref.pool, gpu): [] for ref in self.instance.rules.locked for gpu in iter_ids(ref.gpus)
+        }
+        for group in self.instance.current or ():
+            services = [(s.service, s.replicas, s.batch, s.share_pct) for s in group.services]
+            tasks = [(t.task, t.workers, t.batch, t.share_pct) for t in group.tasks]
+            for name, runs, batch, share in (*services, *tasks):
+                k = size.get(name, 1)
+                for gpu, ordinal in zip(iter_ids(group.gpus), iter_ids(runs), strict=True):
+                    if (group.pool, gpu) in holds:
+                        item = index[name, ordinal // k if k > 1 else 0]
+                        holds[group.pool, gpu].append((item, batch, share))
+        yield from holds.items()
 
     def _gang_items(self) -> Iterator[int]:
         return (i for i, item in enumerate(self.items) if item.is_gang)
@@ -159,9 +178,13 @@ class _Enumeration:
 
     def _fill(self, layer: _Layer, pool: GpuPool, gpu: int, *, gpus_left: int) -> _Layer:
         following: _Layer = {}
-        offers = self.one_gpu.offers(pool, gpu)
+        stays = self._stays.get((pool.id, gpu))
+        if stays is None:
+            ways: Sequence[tuple[int, ...]] = ((), *self.one_gpu.offers(pool, gpu))
+        else:
+            ways = [tuple(sorted(i for i, _, _ in stays))]
         for key, points in layer.items():
-            for held in ((), *offers):
+            for held in ways:
                 placed = list(key.placed)
                 for i in held:
                     placed[i] += 1
@@ -174,7 +197,13 @@ class _Enumeration:
                 on_node = self._on_node(key.on_node, pool, held)
                 if on_node is None:
                     continue
-                for outcome in self.one_gpu.outcomes(pool, held) if held else (empty,):
+                if not held:
+                    outcomes: Sequence[Outcome] = (empty,)
+                elif stays is None:
+                    outcomes = self.one_gpu.outcomes(pool, held)
+                else:
+                    outcomes = self.one_gpu.as_it_is(pool, gpu, stays)
+                for outcome in outcomes:
                     shares = _added(key.shares, outcome.shares)
                     front = following.setdefault(_Key(tuple(placed), shares, on_node), [])
                     for point in points:

@@ -29,9 +29,7 @@ def spread(drawn: Instance, most: int, nodes: tuple[str | None, ...]) -> Instanc
         s if s.pinned is not None else s.model_copy(update={"replicas": s.replicas + (i == 0)})
         for i, s in enumerate(drawn.services)
     ]
-    rules = drawn.rules.model_copy(
-        update={"blast_radius": BlastRadius(max_replicas_per_node=most)}
-    )
+    rules = drawn.rules.model_copy(update={"blast_radius": BlastRadius(max_replicas_per_node=most)})
     return drawn.replace(gpu_pools=tuple(pools), services=tuple(services), rules=rules)
 
 

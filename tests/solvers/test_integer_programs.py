@@ -223,7 +223,7 @@ def test_an_engine_of_the_users_own_is_named_after_a_colon() -> None:
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_moves_and_locks_are_refused(name: str) -> None:
+def test_moves_are_refused(name: str) -> None:
     """What does not reach solvers as rows yet is refused."""
     stated = instance(rules={"moves": {"price": 1.0}}, current=[])
     with pytest.raises(UnsupportedError, match="does not support: move prices"):
