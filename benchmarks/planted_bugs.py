@@ -50,6 +50,7 @@ TESTS = (
     "tests/test_gangs.py",
     "tests/test_expand.py",
     "tests/test_solve.py",
+    "tests/test_worst.py",
     "tests/test_verify.py",
     "tests/test_verify_*.py",
     "tests/solvers/test_*.py",

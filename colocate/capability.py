@@ -30,7 +30,6 @@ class Capability(StrEnum):
     EXTRA_CONSTRAINTS = "constraints from plug-ins"
     MOVES = "move prices and budgets"
     BLAST_RADIUS = "blast radius"
-    LOCKED = "locked placements"
 
 
 def needed(instance: Instance) -> frozenset[Capability]:
@@ -52,7 +51,6 @@ def needed(instance: Instance) -> frozenset[Capability]:
         Capability.EXTRA_CONSTRAINTS: bool(instance.constraints),
         Capability.MOVES: rules.moves is not None,
         Capability.BLAST_RADIUS: rules.blast_radius is not None,
-        Capability.LOCKED: bool(rules.locked),
     }
     return frozenset(capability for capability, is_needed in found.items() if is_needed)
 

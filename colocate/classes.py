@@ -14,8 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from colocate.constraints.blast_radius import node_of
 from colocate.errors import TooLargeError
 from colocate.instance import GpuPool, Instance, Service, ServiceTable, Task, TaskTable
+from colocate.objectives.base import reads_work
 from colocate.runs import run_pairs
 
 __all__ = ["Classes", "Entries", "GpuClass", "ShareGrid", "classify"]
@@ -57,6 +59,8 @@ class GpuClass:
     """Service classes that have a replica pinned to each of these GPUs."""
     members: tuple[tuple[str, Ints], ...]
     """(pool, runs) in canonical order; a row of runs is the first ordinal and how many follow."""
+    node: str = ""
+    """Where they are, if there is a blast radius."""
 
     @property
     def count(self) -> int:
@@ -107,10 +111,13 @@ def classify(instance: Instance) -> Classes:
     users: dict[int | None, int] = {}
     rules = instance.rules.anti_affinity
     left, right = [set(r.left) for r in rules], [set(r.right) for r in rules]
+    # How many of one service a node holds is counted by name.
+    service_key = _service_key if instance.rules.blast_radius is None else _named_service_key
     services = _entries(
-        instance.services, instance.service_table, _service_key, tenants, users, left, right
+        instance.services, instance.service_table, service_key, tenants, users, left, right
     )
-    tasks = _entries(instance.tasks, instance.task_table, _task_key, tenants, users, left, right)
+    task_key = _working_task_key if reads_work(instance.objective) else _task_key
+    tasks = _entries(instance.tasks, instance.task_table, task_key, tenants, users, left, right)
     return Classes(_gpu_classes(instance, services), services, tasks, tuple(tenants))
 
 
@@ -133,6 +140,10 @@ def _service_key(s: Service) -> tuple[Hashable, ...]:
     )
 
 
+def _named_service_key(s: Service) -> tuple[Hashable, ...]:
+    return (*_service_key(s), s.id)
+
+
 def _task_key(t: Task) -> tuple[Hashable, ...]:
     return (
         t.profile,
@@ -146,6 +157,10 @@ def _task_key(t: Task) -> tuple[Hashable, ...]:
         t.tenant,
         t.user_id,
     )
+
+
+def _working_task_key(t: Task) -> tuple[Hashable, ...]:
+    return (*_task_key(t), t.remaining_samples, t.attained_gpu_s)
 
 
 def _table_sides(
@@ -207,7 +222,9 @@ def _entries(
     classes = np.array(entry_class, dtype=np.int64)
     counts = np.array(entry_count, dtype=np.int64)
     if table is not None:
-        first, inverse = _table_rows(table, _table_sides(table, left, right))
+        sides = _table_sides(table, left, right)
+        by_name = key_of is _named_service_key
+        first, inverse = _table_rows(table, np.arange(table.rows) if by_name else sides)
         if first.size > MAX_CLASSES:
             raise TooLargeError(
                 f"the table has {first.size} different rows; at most {MAX_CLASSES} classes",
@@ -223,7 +240,7 @@ def _entries(
     if len(representative) > MAX_CLASSES:
         raise TooLargeError(
             f"{len(representative)} different classes; at most {MAX_CLASSES}",
-            path="$.services" if key_of is _service_key else "$.tasks",
+            path="$.services" if key_of in (_service_key, _named_service_key) else "$.tasks",
             advice="make more of them alike.",
         )
     return Entries(
@@ -319,13 +336,15 @@ def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
             cls = int(services.entry_class[e])
             ends = [(cls, low, high + 1) for low, high in run_pairs(ref.gpus)]
             pins.setdefault(ref.pool, []).extend(ends)
+    apart = instance.rules.blast_radius is not None
     grouped: dict[Hashable, list[tuple[GpuPool, tuple[int, ...], Ints]]] = {}
     for pool in instance.gpu_pools:
         if not pool.schedulable:
             continue
         shape = (pool.gpu_type, pool.memory_gib - pool.reserve_gib, pool.sm_count, pool.max_clients)
         for pinned, runs in _split_by_pins(pool, pins.get(pool.id, [])):
-            grouped.setdefault((shape, pool.measured_sms, pinned), []).append((pool, pinned, runs))
+            key = (shape, pool.measured_sms, pinned, node_of(pool) if apart else "")
+            grouped.setdefault(key, []).append((pool, pinned, runs))
     return tuple(
         GpuClass(
             gpu_type=parts[0][0].gpu_type,
@@ -339,6 +358,7 @@ def _gpu_classes(instance: Instance, services: Entries) -> tuple[GpuClass, ...]:
             ),
             pinned=parts[0][1],
             members=tuple((pool.id, runs) for pool, _, runs in parts),
+            node=node_of(parts[0][0]) if apart else "",
         )
         for parts in grouped.values()
     )

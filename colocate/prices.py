@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colocate.plan import Certificate, LevelPrice, Price, QuotaPrice
-from colocate.problem import Problem
+from colocate.problem import Problem, RowLabel
 
 __all__ = ["certificate", "legal_prices", "linear_prices", "value_bound"]
 
@@ -116,6 +116,10 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
     if prices is None:
         prices = np.zeros(problem.rows.size)
     legal = legal_prices(problem, prices)
+    # Rows that a certificate has no words for have no price in it.
+    unsaid = [r for r, label in enumerate(problem.rows.labels) if _is_unsaid(problem, label)]
+    legal[unsaid] = 0.0
+    prices = legal
     bound = problem.objective_of(value_bound(problem, prices))
     if not np.isfinite(bound):
         return None
@@ -164,6 +168,10 @@ def certificate(problem: Problem, prices: Floats | None) -> Certificate | None:
         ),
         quotas=tuple(quotas),
     )
+
+
+def _is_unsaid(problem: Problem, label: RowLabel) -> bool:
+    return label.kind == "quota" and problem.source.quota_rows[label.index].quota is None
 
 
 def _named(

@@ -8,6 +8,7 @@
          gangs    sum of z_l over the levels of a gang class               <= n_t
          distinct x_c >= 1 needs z_l >= how often c holds level l, where that is 2 or more
     (C4) quota    lower <= tasks, or shares, of a tenant                   <= upper
+    (C6) quota    replicas of a service on a node                          <= blast radius
 
 The objective of the instance is `offset + sign * value`. Solvers see this and nothing else.
 """
@@ -25,8 +26,10 @@ from colocate.classes import Classes, classify
 from colocate.columns import Columns, Levels, build_columns, joined_columns
 from colocate.configure import Configurator
 from colocate.constraints.base import ColumnView, RowSpec, constraints_of
+from colocate.errors import UnsupportedError
 from colocate.instance import Instance
 from colocate.models.slo import slo_model
+from colocate.objectives._worst import is_worst
 from colocate.objectives.base import Objective, TaskFacts, objective
 from colocate.task_facts import task_facts
 
@@ -148,7 +151,20 @@ def compile_problem(instance: Instance) -> Problem:
     """Compile an instance into its master problem."""
     classes = classify(instance)
     constraints = constraints_of(instance)
+    if instance.rules.locked:
+        raise UnsupportedError(
+            "locked GPUs are no part of what is to be decided",
+            path="$.rules.locked",
+            advice="compile what `colocate.locked.free` leaves of the instance.",
+        )
     value = objective(instance.objective)
+    if is_worst(value):
+        raise UnsupportedError(
+            f"objective {instance.objective.name!r} is as good as its worst part: no sum over "
+            "columns, and so no integer program",
+            path="$.objective",
+            advice="solve it, or ask for one level with the objective 'within'.",
+        )
     slo = slo_model(instance.slo_model)
     facts = task_facts(instance, classes.tasks.representative)
     columns, levels, configurators = build_columns(
@@ -210,6 +226,7 @@ def _offset(classes: Classes, facts: TaskFacts, value: Objective, sign: float) -
 
 def _view(classes: Classes, columns: Columns, levels: Levels) -> ColumnView:
     workers = np.flatnonzero(columns.is_task)
+    replicas = np.flatnonzero(~columns.is_task)
     cls = columns.cls[workers]
     return ColumnView(
         tenants=classes.tenants,
@@ -219,6 +236,12 @@ def _view(classes: Classes, columns: Columns, levels: Levels) -> ColumnView:
         worker_share=columns.share_pct[workers] / 100.0,
         worker_gang=_gang_size(classes)[cls],
         level_tenant=classes.tasks.tenant[levels.task],
+        column_gpu=columns.gpu,
+        gpu_node=tuple(g.node for g in classes.gpus),
+        replica_column=columns.owner[replicas],
+        replica_service=columns.cls[replicas],
+        service_id=tuple(s.id for s in classes.services.representative),
+        service_count=tuple(classes.services.count.tolist()),
     )
 
 

@@ -48,12 +48,17 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "objective": {
         "active_gpus": "colocate.objectives.active_gpus:ActiveGpus",
         "degradation": "colocate.objectives.degradation:Degradation",
+        "finish_time_fairness": ("colocate.objectives.finish_time_fairness:FinishTimeFairness"),
         "iteration_time": "colocate.objectives.iteration_time:IterationTime",
+        "max_slowdown": "colocate.objectives.max_slowdown:MaxSlowdown",
         "throughput": "colocate.objectives.throughput:Throughput",
+        "within": "colocate.objectives.within:Within",
     },
     "constraint": {
         "anti_affinity": "colocate.constraints.anti_affinity:AntiAffinityConstraint",
+        "blast_radius": "colocate.constraints.blast_radius:BlastRadiusConstraint",
         "clients": "colocate.constraints.clients:ClientLimit",
+        "locked": "colocate.constraints.locked:LockedConstraint",
         "memory": "colocate.constraints.memory:MemoryConstraint",
         "per_gpu": "colocate.constraints.per_gpu:PerGpuLimits",
         "quota": "colocate.constraints.quota:QuotaConstraint",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -17,9 +18,13 @@ from colocate.capability import refuse
 from colocate.errors import UnsupportedError
 from colocate.expand import expand
 from colocate.instance import Instance
+from colocate.locked import free
+from colocate.objectives._worst import WorstCase, is_worst
+from colocate.objectives.base import objective as objective_of
 from colocate.plan import Plan
 from colocate.prices import certificate
 from colocate.problem import Problem, compile_problem, with_further_columns
+from colocate.putting_back import Stays
 from colocate.reasons import impossible_services
 from colocate.result import (
     Limits,
@@ -30,9 +35,10 @@ from colocate.result import (
     Timings,
     relative_gap,
 )
-from colocate.solvers.base import Context, RawSolution, solver_of
+from colocate.solvers.base import Context, RawSolution, Solver, solver_of
 from colocate.verify import Verdict, verify
 from colocate.versions import versions
+from colocate.worst import search
 
 __all__ = ["solve"]
 
@@ -101,7 +107,96 @@ def solve(
     chosen = solver_of(solver)
     solver = solver.partition(":")[0]
     refuse(solver, chosen.capabilities, instance)
-    limits = limits or Limits()
+    context = Context(limits or Limits(), seed, progress, stop, isolation)
+    if instance.rules.locked:
+        return _solve_beside_locked(instance, chosen, solver, context)
+    return _solve(instance, chosen, solver, context)
+
+
+def _solve(instance: Instance, chosen: Solver, solver: str, context: Context) -> Result:
+    """Solve an instance in which nothing is locked."""
+    value = objective_of(instance.objective)
+    if is_worst(value):
+        return _solve_worst(instance, value, chosen, solver, context)
+    return _solve_sum(instance, chosen, solver, context)
+
+
+def _solve_beside_locked(
+    instance: Instance, chosen: Solver, solver: str, context: Context
+) -> Result:
+    """Solve what is left when the locked GPUs are taken out, and put them back."""
+    freed = free(instance)
+    rest = _solve(freed.instance, chosen, solver, context)
+    stays = Stays.of(instance, freed)
+    if stays.fault or rest.plan is None:
+        impossible = Termination(Reason.INFEASIBLE, detail=stays.fault)
+        return replace(
+            rest,
+            plan=None,
+            termination=impossible if stays.fault else rest.termination,
+            objective=None,
+            bound=None,
+            bound_claimed=None,
+            gap=None,
+            instance_sha256=instance.sha256,
+        )
+    started = time.perf_counter()
+    plan = stays.with_rest(rest.plan, solver)
+    verdict = verify(instance, plan)
+    fault = "; ".join(str(v) for v in verdict.violations[:3])
+    claimed = rest.bound_claimed
+    value = plan.objective.value
+    return replace(
+        rest,
+        plan=None if fault else plan,
+        termination=_invalid(solver, rest.termination, fault) if fault else rest.termination,
+        objective=None if fault else value,
+        bound=None if fault else verdict.bound,
+        bound_claimed=None if fault or claimed is None else stays.bound(claimed),
+        gap=None if fault else _gap(value, verdict.bound),
+        timings=replace(
+            rest.timings, verify_s=rest.timings.verify_s + time.perf_counter() - started
+        ),
+        instance_sha256=instance.sha256,
+        violations=verdict.violations,
+    )
+
+
+def _solve_worst(
+    instance: Instance, worst: WorstCase, chosen: Solver, solver: str, context: Context
+) -> Result:
+    """Find the smallest level that everybody can keep to, and have the judge check the answer."""
+
+    def ask(question: Instance, limits: Limits) -> Result:
+        return _solve_sum(question, chosen, solver, replace(context, limits=limits, progress=None))
+
+    found = search(instance, worst, ask, context, chosen.capabilities)
+    if found.plan is None:
+        return replace(found.last, instance_sha256=instance.sha256, history=found.history)
+    started = time.perf_counter()
+    verdict = verify(instance, found.plan)
+    timings = replace(
+        found.timings, verify_s=found.timings.verify_s + time.perf_counter() - started
+    )
+    objective = found.plan.objective.value
+    fault = "; ".join(str(v) for v in verdict.violations[:3])
+    return replace(
+        found.last,
+        plan=None if fault else found.plan,
+        termination=_invalid(solver, found.termination, fault) if fault else found.termination,
+        objective=None if fault else objective,
+        bound=None if fault else verdict.bound,
+        bound_claimed=objective if found.exact and not fault else None,
+        gap=None if fault else _gap(objective, verdict.bound),
+        history=found.history,
+        timings=timings,
+        instance_sha256=instance.sha256,
+        violations=verdict.violations,
+    )
+
+
+def _solve_sum(instance: Instance, chosen: Solver, solver: str, context: Context) -> Result:
+    """Compile, solve, expand and judge."""
     started = time.perf_counter()
     problem = compile_problem(instance)
     compiled = time.perf_counter()
@@ -109,7 +204,7 @@ def solve(
     if hopeless:
         raw = RawSolution(Reason.INFEASIBLE, detail="; ".join(hopeless[:5]))
     else:
-        raw = chosen.solve(problem, Context(limits, seed, progress, stop, isolation))
+        raw = chosen.solve(problem, context)
     solved = time.perf_counter()
     plan, fault = _plan(problem, raw, solver)
     verdict = verify(instance, plan) if plan is not None else None
@@ -125,7 +220,7 @@ def solve(
         fault,
         verdict,
         solver,
-        seed,
+        context.seed,
         Timings(compiled - started, solved - compiled, done - solved),
     )
 
@@ -173,12 +268,7 @@ def _result(
     violations = () if verdict is None else verdict.violations
     if fault or violations:
         what = fault or "; ".join(str(v) for v in violations[:3])
-        plan, termination = (
-            None,
-            Termination(
-                Reason.ERROR, raw.limit, f"solver {solver!r} returned an invalid plan: {what}"
-            ),
-        )
+        plan, termination = None, _invalid(solver, termination, what)
     objective = plan.objective.value if plan is not None else None
     bound = verdict.bound if plan is not None and verdict is not None else None
     claimed = None if raw.value_claimed is None else problem.objective_of(raw.value_claimed)
@@ -203,7 +293,12 @@ def _result(
     )
 
 
-def _gap(objective: float | None, bound: float | None, scale: float) -> float | None:
+def _invalid(solver: str, termination: Termination, what: str) -> Termination:
+    detail = f"solver {solver!r} returned an invalid plan: {what}"
+    return Termination(Reason.ERROR, termination.limit, detail)
+
+
+def _gap(objective: float | None, bound: float | None, scale: float = 0.0) -> float | None:
     if objective is None or bound is None or not math.isfinite(bound):
         return None
     if abs(bound - objective) <= ROUNDING * scale:

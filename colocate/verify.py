@@ -20,10 +20,12 @@ from colocate.judge.bound import certificate_bound
 from colocate.judge.findings import Findings
 from colocate.judge.ids import check_ids
 from colocate.judge.placement import PlacementJudge
+from colocate.locked import bound_of_whole, free, locked_gpus, on_gpus
 from colocate.objectives._gangs import placed_tasks, reference_rates
+from colocate.objectives._worst import WorstCase, all_satisfied, is_worst, within
 from colocate.objectives.base import Objective
 from colocate.objectives.base import objective as objective_of
-from colocate.plan import Plan
+from colocate.plan import Certificate, Plan
 from colocate.violation import Violation
 
 __all__ = ["Verdict", "Violation", "verify"]
@@ -95,11 +97,7 @@ def verify(instance: Instance, plan: Plan) -> Verdict:
 
 def _unsupported(instance: Instance, findings: Findings) -> None:
     rules = instance.rules
-    for used, what in (
-        (rules.moves is not None, "move prices and budgets"),
-        (rules.blast_radius is not None, "a blast radius"),
-        (bool(rules.locked), "locked placements"),
-    ):
+    for used, what in ((rules.moves is not None, "move prices and budgets"),):
         if used:
             message = f"the instance uses {what}, which this version cannot judge"
             findings.add("unsupported", "instance", message)
@@ -196,9 +194,97 @@ def _bound(
         return None, "the plan has no certificate"
     if findings.any_of("unsupported"):
         return None, "the instance uses rules that this version cannot judge"
+    if instance.rules.locked:
+        return _bound_beside_locked(instance, plan, certificate, objective, value, findings)
+    if is_worst(objective):
+        return _worst_bound(instance, certificate, objective, value, findings)
     bound, note = certificate_bound(instance, certificate, objective, findings)
     if bound is None:
         return None, note
+    _hold_against(instance, certificate, bound, note, value, objective, findings)
+    return bound, note
+
+
+def _worst_bound(
+    instance: Instance,
+    certificate: Certificate,
+    objective: WorstCase,
+    value: float | None,
+    findings: Findings,
+) -> tuple[float | None, str]:
+    """Return the level that the certificate's prices rule out, if they do.
+
+    They are prices of the question whether everybody can keep to that level: a bound on how many
+    can, which must be below all.
+    """
+    level = certificate.bound
+    if level < 0:
+        return level, ""
+    question = within(instance, level)
+    most, note = certificate_bound(
+        question, certificate, objective_of(question.objective), findings
+    )
+    if most is None:
+        return None, note
+    everybody = all_satisfied(instance, objective, level)
+    if most >= everybody - _slack(everybody):
+        if not note:
+            findings.add(
+                "certificate",
+                "plan",
+                f"says that not all of {everybody} tasks can keep to {level:.9g}, but its prices "
+                f"allow {most:.9g}",
+            )
+        return None, note or "the prices do not rule the stated level out"
+    if value is not None and findings.clean and value < level - _slack(level):
+        findings.add(
+            "certificate",
+            "plan",
+            f"is worth {value:.9g}, below the level {level:.9g} that its prices rule out: "
+            f"objective {instance.objective.name} contradicts itself",
+        )
+    return level, note
+
+
+def _bound_beside_locked(
+    instance: Instance,
+    plan: Plan,
+    certificate: Certificate,
+    objective: Objective,
+    value: float | None,
+    findings: Findings,
+) -> tuple[float | None, str]:
+    """Return the bound on the whole: that on the rest, and what the locked GPUs add.
+
+    The certificate's prices, and of a worst case its bound, are those of the rest.
+    """
+    if value is None or findings.any_of("locked"):
+        return None, "what stays on the locked GPUs is not worth what the plan says"
+    freed = free(instance)
+    held = plan.model_copy(
+        update={"placements": tuple(on_gpus(plan.placements, locked_gpus(instance)))}
+    )
+    if is_worst(objective):
+        bound, note = _worst_bound(freed.instance, certificate, objective, None, findings)
+    else:
+        bound, note = certificate_bound(freed.instance, certificate, objective, findings)
+    if bound is None:
+        return None, note
+    bound = bound_of_whole(instance, freed, objective, held, bound)
+    _hold_against(instance, certificate, bound, note, value, objective, findings)
+    return bound, note
+
+
+def _hold_against(
+    instance: Instance,
+    certificate: Certificate,
+    bound: float,
+    note: str,
+    value: float | None,
+    objective: Objective,
+    findings: Findings,
+) -> None:
+    """Hold the stated bound, and the plan's worth, against what the prices prove."""
     sign = 1.0 if objective.sense == "max" else -1.0
     slack = _slack(bound)
     # Written so that a stated bound which is not a number is rejected too. Where the judge could
@@ -216,4 +302,3 @@ def _bound(
             f"is worth {value:.9g}, beyond the bound {bound:.9g}: objective "
             f"{instance.objective.name} contradicts itself",
         )
-    return bound, note

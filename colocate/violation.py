@@ -31,6 +31,8 @@ ViolationKind = Literal[
     "tenants_per_gpu",
     "user_id",
     "anti_affinity",
+    "blast_radius",
+    "locked",
     "quota",
     "unschedulable",
     "unsupported",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -63,6 +64,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name, skip in skips.items():
             if item.get_closest_marker(name):
                 item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _count_plans(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Send along with a test's report how many plans it had judged."""
+    from tests import counting
+
+    yield
+    counted = counting.take()
+    if counted:
+        request.node.user_properties.append(("plans", counted))
+
+
+_judged: dict[str, list[int]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when != "teardown":
+        return
+    for name, counted in report.user_properties:
+        if name == "plans" and isinstance(counted, dict):
+            for solver, numbers in counted.items():
+                so_far = _judged.setdefault(solver, [0, 0])
+                for i, n in enumerate(numbers):
+                    so_far[i] += n
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _judged:
+        told = (f"{name} {bad} of {n}" for name, (n, bad) in sorted(_judged.items()))
+        terminalreporter.write_line(f"invalid plans: {', '.join(told)}")
 
 
 def _gpu_is_present() -> bool:

@@ -27,6 +27,7 @@ ROOMS = (
     ("simulator",),
     ("models",),
     ("task_facts", "objectives"),
+    ("locked", "forecast"),
     ("constraints",),
     ("classes", "configure"),
     ("problem", "capability", "columns", "predict", "reasons", "prices"),
@@ -35,6 +36,7 @@ ROOMS = (
     ("judge",),
     ("verify",),
     ("solvers",),
+    ("worst", "putting_back"),
     ("solve",),
     ("explain", "advice", "compare"),
     ("datasets",),
@@ -48,7 +50,8 @@ RANK = {name: rank for rank, room in enumerate(ROOMS) for name in room}
 
 COMPILED = {
     *("configure", "problem", "capability", "classes", "columns", "predict", "reasons"),
-    *("prices", "boxes", "gangs", "dealing", "expand", "solvers", "solve", "testing"),
+    *("prices", "gangs", "dealing", "expand", "solvers", "worst", "putting_back", "solve"),
+    "testing",
 }
 """What the judge must not look at."""
 

@@ -163,7 +163,6 @@ def test_what_an_instance_needs() -> None:
         Capability.EXTRA_CONSTRAINTS: {"constraints": [{"name": "user_id"}]},
         Capability.MOVES: {"rules": {"moves": {"price": 1.0}}, "current": current},
         Capability.BLAST_RADIUS: {"rules": {"blast_radius": {"max_replicas_per_node": 1}}},
-        Capability.LOCKED: {"rules": {"locked": [{"pool": "a", "gpus": "0"}]}, "current": current},
     }
     plain = needed(instance())
     assert plain == {Capability.FREE_SERVICES}
@@ -183,15 +182,7 @@ def test_what_an_instance_needs() -> None:
 
 
 @pytest.mark.parametrize("solver", ["auto", "greedy", "brute_force"])
-@pytest.mark.parametrize(
-    "rules",
-    [
-        {"moves": {"price": 1.0}},
-        {"blast_radius": {"max_replicas_per_node": 1}},
-        {"locked": [{"pool": "a", "gpus": "0"}]},
-    ],
-    ids=["moves", "blast_radius", "locked"],
-)
+@pytest.mark.parametrize("rules", [{"moves": {"price": 1.0}}], ids=["moves"])
 def test_rules_of_later_versions_are_refused(solver: str, rules: dict[str, object]) -> None:
     """No solver of this version ignores a rule that it does not support."""
     with pytest.raises(UnsupportedError, match="does not support"):

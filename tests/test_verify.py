@@ -299,8 +299,6 @@ def test_gpus_that_are_not_to_be_planned_with():
     ("rules", "words"),
     [
         ({"moves": {"price": 1.0}}, "move prices"),
-        ({"blast_radius": {"max_replicas_per_node": 1}}, "blast radius"),
-        ({"locked": [{"pool": "a100", "gpus": "0"}]}, "locked placements"),
     ],
 )
 def test_rules_that_this_version_cannot_judge(rules: Spec, words: str):

@@ -31,7 +31,16 @@ __all__ = [
     "constraints_of",
 ]
 
-BUILT_IN = ("memory", "clients", "user_id", "per_gpu", "anti_affinity", "quota")
+BUILT_IN = (
+    "memory",
+    "clients",
+    "user_id",
+    "per_gpu",
+    "anti_affinity",
+    "quota",
+    "blast_radius",
+    "locked",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,18 @@ class ColumnView:
     """Gang size of its task."""
     level_tenant: NDArray[np.int64]
     """Owner of each gang level."""
+    column_gpu: NDArray[np.int64]
+    """GPU class of each column."""
+    gpu_node: tuple[str, ...]
+    """Node of each GPU class; told apart only where there is a blast radius."""
+    replica_column: NDArray[np.int64]
+    """Column of each replica."""
+    replica_service: NDArray[np.int64]
+    """Its service class."""
+    service_id: tuple[str, ...]
+    """One service of each class; the only one where there is a blast radius."""
+    service_count: tuple[int, ...]
+    """Replicas of each service class."""
 
 
 class RowSpec(NamedTuple):

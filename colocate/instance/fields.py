@@ -38,7 +38,8 @@ class InstanceFields(Frozen):
     confidence: Confidence
     """Probability with which a prediction must hold; 0.5 plans with the mean."""
     objective: Component
-    """What a plan is worth: `throughput`, `iteration_time`, `degradation` or `active_gpus`."""
+    """What a plan is worth: `throughput`, `iteration_time`, `degradation`, `active_gpus`,
+    `max_slowdown`, `finish_time_fairness` or `within`."""
     gpu_pools: Annotated[tuple[GpuPool, ...], ListOf, Field(max_length=100_000)]
     """The GPUs."""
     services: Annotated[tuple[Service, ...], ListOf, Field(max_length=1_000_000)] = ()

@@ -58,7 +58,7 @@ class GpuPool(Frozen):
     sm_count: Annotated[int, Field(ge=1, le=100_000)]
     """Streaming multiprocessors of one GPU."""
     node: Id | None = None
-    """Machine that the GPUs are in. For reading; no rule of this version uses it."""
+    """Machine that the GPUs are in; a blast radius counts by it."""
     max_clients: Annotated[int, Field(ge=1, le=1000)] = 48
     """MPS client limit of one GPU: 48 before CUDA 13.1, 60 since, 16 before Volta."""
     reserve_gib: NonNegative = 0.0
@@ -153,9 +153,9 @@ class Task(Frozen):
     deadline_s: Positive | None = None
     """Kept for policies that order tasks; the objectives of this version do not read it."""
     remaining_samples: NonNegative | None = None
-    """Work left. The objectives of this version do not read it."""
+    """Samples left to train, of the whole task; read by `finish_time_fairness` only."""
     attained_gpu_s: NonNegative | None = None
-    """Service received so far. The objectives of this version do not read it."""
+    """Service received so far, by all workers; read by `finish_time_fairness` only."""
 
 
 Numbers = Positive | Annotated[tuple[Positive, ...], ListOf]
@@ -290,6 +290,6 @@ class Rules(Frozen):
     moves: Moves | None = None
     """Refused by this version."""
     blast_radius: BlastRadius | None = None
-    """Refused by this version."""
+    """How much of a service may be lost with one node."""
     locked: Annotated[tuple[GpuRef, ...], ListOf, Field(max_length=100_000)] = ()
     """GPUs whose present placement must stay as `current` has it."""

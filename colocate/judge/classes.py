@@ -6,6 +6,7 @@ differ in the price alone, only as many of the best are kept as one GPU can hold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -20,7 +21,7 @@ from colocate.judge.findings import Findings
 from colocate.judge.worth import value_of_task
 from colocate.models.efficiency import efficiency_at
 from colocate.objectives._gangs import reference_rate
-from colocate.objectives.base import Objective, TaskFacts
+from colocate.objectives.base import Objective, TaskFacts, fair_gpus, reads_work
 from colocate.plan import Certificate
 
 __all__ = [
@@ -219,6 +220,9 @@ class TaskClass:
     """Lists of the box that name it."""
     charges: LevelCharges = ()
     """What the box charges a task by its progress."""
+    remaining_samples: float = math.inf
+    attained_gpu_s: float = 0.0
+    fair_gpus: float = 1.0
     copies: int = 0
     """How many of its workers one GPU could hold: tasks, each on GPUs of its own."""
 
@@ -229,7 +233,15 @@ class TaskClass:
     @property
     def facts(self) -> TaskFacts:
         """What the objective may know."""
-        return TaskFacts(self.weight, self.gang_size, self.own_batch, self.reference_rate)
+        return TaskFacts(
+            self.weight,
+            self.gang_size,
+            self.own_batch,
+            self.reference_rate,
+            self.remaining_samples,
+            self.attained_gpu_s,
+            self.fair_gpus,
+        )
 
 
 Class = TypeVar("Class", ServiceClass, TaskClass)
@@ -319,6 +331,12 @@ def task_classes(
     owners_matter = instance.rules.tenants_per_gpu is not None
     sign = 1.0 if objective.sense == "max" else -1.0
     columns = [entries.values(name) for name in _TASK_COLUMNS]
+    if reads_work(instance.objective):
+        work = [entries.values(name) for name in ("remaining_samples", "attained_gpu_s")]
+        columns.append(list(zip(*work, strict=True)))
+    else:
+        columns.append([(None, None)] * len(entries))
+    even = fair_gpus(instance)
     counts: dict[tuple[Any, ...], int] = {}
     for i, (count, tenant, *row) in enumerate(zip(*columns, strict=True)):
         entry_id = entries.id(i)
@@ -337,7 +355,8 @@ def task_classes(
     for kin, (key, n) in enumerate(counts.items()):
         *row, owner, rules, own, levels, share_price, quota_price, marks = key
         quota_price += box.price("tasks", marks)
-        workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row
+        workload, batch, batches, noise_scale, weight, gang_size, memory, processes, user = row[:-1]
+        remaining, attained = row[-1]
         if (workload, batch) not in references:
             references[workload, batch] = reference_rate(instance, workload, batch)
         single = gang_size == 1
@@ -360,6 +379,9 @@ def task_classes(
             levels=(),
             reference_rate=references[workload, batch],
             marks=marks,
+            remaining_samples=math.inf if remaining is None else remaining,
+            attained_gpu_s=attained or 0.0,
+            fair_gpus=even,
         )
         variants = [
             replace(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colocate import registry
+from colocate.objectives._worst import is_worst
 from colocate.report import svg
 from colocate.report.markup import Markup, element, join
 from colocate.report.words import (
@@ -192,7 +194,9 @@ def _history(known: list[Progress]) -> Markup:
 def prices_section(plan: Plan) -> Markup | None:
     """Return the largest prices of the certificate."""
     c = plan.certificate
-    if c is None:
+    # Prices of a worst case say how many tasks can keep to a level, and nothing of the objective.
+    known = plan.objective.name in registry.names("objective")
+    if c is None or (known and is_worst(registry.get("objective", plan.objective.name))):
         return None
     prices = [("replica of", p.id, p.price) for p in c.services]
     prices += [("task of", p.id, p.price) for p in c.tasks]

@@ -32,6 +32,9 @@ OBJECTIVES = {
     "iteration_time": "seconds for one iteration of every task, charges included",
     "degradation": "how much slower than alone, over all tasks, charges included",
     "active_gpus": "GPUs that hold anything, charges included",
+    "max_slowdown": "how much slower than alone, of the task that is slowed down most",
+    "finish_time_fairness": "how much later than with an even share the unluckiest task finishes",
+    "within": "tasks that are no worse off than the level",
 }
 """What the built-in objectives measure, in words."""
 

@@ -39,7 +39,7 @@ __all__ = ["SUPPORTED", "Course"]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-SUPPORTED = frozenset(Capability) - {Capability.MOVES, Capability.BLAST_RADIUS, Capability.LOCKED}
+SUPPORTED = frozenset(Capability) - {Capability.MOVES}
 """All that reaches a solver as columns and rows."""
 CORE = 1500
 """Columns that are tried first where there are more."""

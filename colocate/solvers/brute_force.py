@@ -57,6 +57,7 @@ class BruteForceSolver:
             Capability.QUOTAS,
             Capability.FLOORS,
             Capability.GPU_TYPES,
+            Capability.BLAST_RADIUS,
             Capability.EXTRA_CONSTRAINTS,
         }
     )

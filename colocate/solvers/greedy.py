@@ -56,6 +56,7 @@ class GreedySolver:
             Capability.QUOTAS,
             Capability.FLOORS,
             Capability.GPU_TYPES,
+            Capability.BLAST_RADIUS,
         }
     )
 

@@ -32,7 +32,6 @@ _CHANGES: dict[Capability, dict[str, Any]] = {
     Capability.EXTRA_CONSTRAINTS: {"constraints": [{"name": "memory"}]},
     Capability.MOVES: {"rules": {"moves": {"price": 1.0}}},
     Capability.BLAST_RADIUS: {"rules": {"blast_radius": {"max_replicas_per_node": 1}}},
-    Capability.LOCKED: {"rules": {"locked": _HERE}},
 }
 _ABOUT_ANSWERS = {
     Capability.EXACT,
@@ -70,7 +69,7 @@ def _instance(capability: Capability) -> Instance:
         "rules": changes.get("rules", {}),
         "constraints": changes.get("constraints", []),
     }
-    if capability in (Capability.MOVES, Capability.LOCKED):
+    if capability is Capability.MOVES:
         spec["current"] = []
     for part, (base,) in _NOTHING_ELSE.items():
         merged = {**base, **changes.get(part, [{}])[0]}

@@ -5,6 +5,9 @@ Used by the oracle. Enumerates straight from the instance by the formulas of `_p
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from colocate.errors import TooLargeError, UnsupportedError
@@ -25,7 +28,7 @@ from colocate.testing._plain_model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Item", "OneGpu", "Outcome", "Pace", "Shares", "Steps", "Worth"]
 
@@ -92,6 +95,8 @@ _PARAMETERS: dict[str, set[str]] = {
     "iteration_time": {"unplaced_s"},
     "degradation": {"unplaced"},
     "active_gpus": {"unserved_gpus", "least_rate"},
+    "finish_time_fairness": {"unplaced"},
+    "max_slowdown": {"unplaced"},
 }
 
 
@@ -109,10 +114,32 @@ class Worth:
             )
         self.name = spec.name
         self.params = {k: float(v) for k, v in spec.params.items() if isinstance(v, int | float)}
+        gpus = sum(pool.size for pool in instance.gpu_pools if pool.schedulable)
+        workers = sum(t.count * t.gang_size for t in instance.iter_tasks())
+        self.even_share = min(1.0, gpus / workers) if gpus and workers else 1.0
         self.reference = {t.id: reference_rate(instance, t) for t in instance.iter_tasks()}
 
+    @property
+    def is_worst(self) -> bool:
+        """Whether the objective is the largest of its parts, and not their sum."""
+        return self.name in ("max_slowdown", "finish_time_fairness")
+
+    @property
+    def nothing(self) -> float:
+        """What changes no value."""
+        return math.inf if self.is_worst else 0.0
+
+    def both(self, one: float, other: float) -> float:
+        """Return the value of two parts together."""
+        return min(one, other) if self.is_worst else one + other
+
     def of_task(self, task: Task, slowest: float) -> float:
-        """Return what a placed task is worth at a progress against leaving it out."""
+        """Return what a placed task is worth at a progress against leaving it out.
+
+        Of a worst case there is no difference to be had: how badly off it is, turned.
+        """
+        if self.is_worst:
+            return -self.of_placed(task, slowest)
         if self.name == "throughput":
             return self.of_placed(task, slowest)
         return self.of_unplaced(task) - self.of_placed(task, slowest)
@@ -125,14 +152,33 @@ class Worth:
             return task.weight * task.batch / slowest
         if self.name == "degradation":
             return task.weight / self.normalised(task, slowest)
+        if self.name == "max_slowdown":
+            return min(task.weight / self.normalised(task, slowest), self.of_unplaced(task))
+        if self.name == "finish_time_fairness":
+            return min(task.weight * self._rho(task, slowest), self.of_unplaced(task))
         served = at_least(self.normalised(task, slowest), self.params["least_rate"])
         return 0.0 if served else self.of_unplaced(task)
+
+    def _rho(self, task: Task, slowest: float) -> float:
+        """Return when it ends over when it would end on an even share, or how fast it is."""
+        even = self.even_share * self.reference[task.id]
+        if task.remaining_samples is None:
+            return even / slowest
+        attained, k = task.attained_gpu_s or 0.0, task.gang_size
+        ends = attained / k + task.remaining_samples / (k * slowest)
+        would_end = attained / k + task.remaining_samples / (k * even)
+        return ends / would_end if would_end > 0 else 1.0
 
     def of_unplaced(self, task: Task) -> float:
         """Return what a task that is left out adds to the objective, in its own sense."""
         if self.name == "throughput":
             return 0.0
-        charge = {"iteration_time": "unplaced_s", "degradation": "unplaced"}
+        charge = {
+            "iteration_time": "unplaced_s",
+            "degradation": "unplaced",
+            "finish_time_fairness": "unplaced",
+            "max_slowdown": "unplaced",
+        }
         return task.weight * self.params[charge.get(self.name, "unserved_gpus")]
 
     @property
@@ -204,6 +250,41 @@ class OneGpu:
                 _keep(found, self._outcome(items, settings))
             self._outcomes[key] = found
         return self._outcomes[key]
+
+    def as_it_is(
+        self, pool: GpuPool, gpu: int, stays: Sequence[tuple[int, int, int]]
+    ) -> list[Outcome]:
+        """Return the one outcome of a locked GPU; none when it may not stay as it is."""
+        stays = sorted(stays)
+        items = [self.items[i] for i, _, _ in stays]
+        company = [item.workload for item in items]
+        at_home = [(pool.id, gpu) in self._pinned[w.id] for w in company if w.id in self._pinned]
+        if not (pool.schedulable and all(at_home) and may_share(self.instance, pool, company)):
+            return []
+        ways: Iterable[tuple[Setting, ...] | None]
+        if is_coupled(self.instance, pool.gpu_type, company):
+            ways = settings_together(self.instance, pool, company)
+        else:
+            alone = [
+                list(settings_of(self.instance, pool, w, [*company[:i], *company[i + 1 :]]))
+                for i, w in enumerate(company)
+            ]
+            ways = itertools.product(*alone)
+        for settings in ways:
+            if settings is None or not self._fits(pool, settings):
+                continue
+            if sum(s.knob.taken for s in settings) > pool.sm_count:
+                continue
+            if all(
+                s.batch == batch and s.knob.first <= share <= s.knob.last
+                for s, (_, batch, share) in zip(settings, stays, strict=True)
+            ):
+                exactly = tuple(
+                    replace(s, knob=replace(s.knob, first=share, last=share))
+                    for s, (_, _, share) in zip(settings, stays, strict=True)
+                )
+                return [self._outcome(items, exactly)]
+        return []
 
     def _ways(self, pool: GpuPool, company: Sequence[Workload]) -> Iterator[tuple[Setting, ...]]:
         """Yield the ways to set the knobs of a company that fit and are worth trying."""
@@ -283,20 +364,21 @@ class OneGpu:
         return at_most(sum(s.memory_gib for s in settings), pool.memory_gib - pool.reserve_gib)
 
     def _outcome(self, held: Sequence[Item], settings: tuple[Setting, ...]) -> Outcome:
-        value = -self.worth.of_used_gpu
+        value = math.inf if self.worth.is_worst else -self.worth.of_used_gpu
         gang_paces = []
         least = dict.fromkeys(self.share_tenants, 0)
         largest = dict.fromkeys(self.share_tenants, 0)
         for item, setting in zip(held, settings, strict=True):
             entry = item.workload.entry
             if isinstance(entry, Service):
-                value += entry.missing_price or 0.0
+                if not self.worth.is_worst:  # counted where it is known what is missing
+                    value += entry.missing_price or 0.0
                 continue
             made = progress(entry, setting.batch, setting.rate)
             if item.is_gang:
                 gang_paces.append(Pace(setting.batch, made))
             else:
-                value += self.worth.of_task(entry, made)
+                value = self.worth.both(value, self.worth.of_task(entry, made))
             if entry.tenant in least:
                 least[entry.tenant] += setting.knob.first
                 largest[entry.tenant] += setting.knob.last

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from colocate.errors import UnsupportedError
 from colocate.instance import GpuPool, Instance, Service, Task
+from colocate.runs import iter_ids
 from colocate.testing._one_gpu import OneGpu, Outcome, Pace, Shares, Steps, Worth
 from colocate.testing._plain_model import Setting, at_least, at_most, progress
 
@@ -82,8 +83,6 @@ def _refuse_unknown(instance: Instance) -> None:
     rules = instance.rules
     used = {
         "$.rules.moves": rules.moves is not None,
-        "$.rules.blast_radius": rules.blast_radius is not None,
-        "$.rules.locked": bool(rules.locked),
         "$.constraints": bool(instance.constraints),
     }
     for path, is_used in used.items():
@@ -114,11 +113,12 @@ class _Key(NamedTuple):
     """Of each item."""
     shares: tuple[Shares, ...]
     """Of each tenant with a quota of shares."""
+    on_node: tuple[tuple[str, int, int], ...]
+    """Node, service item and replicas there, where a node may hold only so many."""
 
 
 _Layer = dict[_Key, list[_Point]]
 _IDLE = Pace(0, math.inf)
-_EMPTY = Outcome(0.0, (), (), ())
 
 
 class _Enumeration:
@@ -129,6 +129,25 @@ class _Enumeration:
         self.one_gpu = OneGpu(instance, self.worth, self.steps)
         self.items = self.one_gpu.items
         self.gangs = {i: g for g, i in enumerate(self._gang_items())}
+        self._stays = dict(self._locked())
+
+    def _locked(self) -> Iterator[tuple[tuple[str, int], list[tuple[int, int, int]]]]:
+        """Yield each locked GPU with what it holds: item, batch and percentage."""
+        index = {(item.workload.id, item.gang): i for i, item in enumerate(self.items)}
+        size = {t.id: t.gang_size for t in self.instance.iter_tasks()}
+        holds: dict[tuple[str, int], list[tuple[int, int, int]]] = {
+            (ref.pool, gpu): [] for ref in self.instance.rules.locked for gpu in iter_ids(ref.gpus)
+        }
+        for group in self.instance.current or ():
+            services = [(s.service, s.replicas, s.batch, s.share_pct) for s in group.services]
+            tasks = [(t.task, t.workers, t.batch, t.share_pct) for t in group.tasks]
+            for name, runs, batch, share in (*services, *tasks):
+                k = size.get(name, 1)
+                for gpu, ordinal in zip(iter_ids(group.gpus), iter_ids(runs), strict=True):
+                    if (group.pool, gpu) in holds:
+                        item = index[name, ordinal // k if k > 1 else 0]
+                        holds[group.pool, gpu].append((item, batch, share))
+        yield from holds.items()
 
     def _gang_items(self) -> Iterator[int]:
         return (i for i, item in enumerate(self.items) if item.is_gang)
@@ -139,14 +158,19 @@ class _Enumeration:
             (pool, pool.first + i) for pool in self.instance.gpu_pools for i in range(pool.size)
         ]
         no_shares = (Shares(0, 0),) * len(self.one_gpu.share_tenants)
-        start = _Point(0.0, (_IDLE,) * len(self.gangs), None, (), ())
-        layer: _Layer = {_Key((0,) * len(self.items), no_shares): [start]}
+        start = _Point(self.worth.nothing, (_IDLE,) * len(self.gangs), None, (), ())
+        layer: _Layer = {_Key((0,) * len(self.items), no_shares, ()): [start]}
         for n, (pool, gpu) in enumerate(gpus):
             layer = self._fill(layer, pool, gpu, gpus_left=len(gpus) - n - 1)
-        allowed = [points for key, points in layer.items() if self._is_allowed(key)]
+        allowed = [
+            (self.worth.both(p.value, self._of_the_rest(key)), p)
+            for key, points in layer.items()
+            if self._is_allowed(key)
+            for p in points
+        ]
         if not allowed:
             return OracleAnswer("infeasible", None)
-        best = max((p for points in allowed for p in points), key=lambda p: p.value)
+        _, best = max(allowed, key=lambda found: found[0])
         assignments = self._assignments(gpus, best)
         return OracleAnswer("optimal", self._objective(assignments), tuple(assignments))
 
@@ -154,9 +178,13 @@ class _Enumeration:
 
     def _fill(self, layer: _Layer, pool: GpuPool, gpu: int, *, gpus_left: int) -> _Layer:
         following: _Layer = {}
-        offers = self.one_gpu.offers(pool, gpu)
+        stays = self._stays.get((pool.id, gpu))
+        if stays is None:
+            ways: Sequence[tuple[int, ...]] = ((), *self.one_gpu.offers(pool, gpu))
+        else:
+            ways = [tuple(sorted(i for i, _, _ in stays))]
         for key, points in layer.items():
-            for held in ((), *offers):
+            for held in ways:
                 placed = list(key.placed)
                 for i in held:
                     placed[i] += 1
@@ -165,9 +193,19 @@ class _Enumeration:
                 # A gang has at most one worker on each GPU that is left.
                 if any(0 < placed[i] < self.items[i].limit - gpus_left for i in self.gangs):
                     continue
-                for outcome in self.one_gpu.outcomes(pool, held) if held else (_EMPTY,):
+                empty = Outcome(self.worth.nothing, (), (), ())
+                on_node = self._on_node(key.on_node, pool, held)
+                if on_node is None:
+                    continue
+                if not held:
+                    outcomes: Sequence[Outcome] = (empty,)
+                elif stays is None:
+                    outcomes = self.one_gpu.outcomes(pool, held)
+                else:
+                    outcomes = self.one_gpu.as_it_is(pool, gpu, stays)
+                for outcome in outcomes:
                     shares = _added(key.shares, outcome.shares)
-                    front = following.setdefault(_Key(tuple(placed), shares), [])
+                    front = following.setdefault(_Key(tuple(placed), shares, on_node), [])
                     for point in points:
                         self.steps.take()
                         extended = self._extended(point, placed, held, outcome)
@@ -175,11 +213,27 @@ class _Enumeration:
                             _keep(front, extended)
         return following
 
+    def _on_node(
+        self, before: tuple[tuple[str, int, int], ...], pool: GpuPool, held: tuple[int, ...]
+    ) -> tuple[tuple[str, int, int], ...] | None:
+        """Count what one more GPU holds; None where its node would hold too much."""
+        radius = self.instance.rules.blast_radius
+        if radius is None:
+            return before
+        node = f"pool/{pool.id}" if pool.node is None else f"node/{pool.node}"
+        counts = {(where, i): n for where, i, n in before}
+        for i in held:
+            if isinstance(self.items[i].workload.entry, Service):
+                counts[node, i] = counts.get((node, i), 0) + 1
+                if counts[node, i] > radius.max_replicas_per_node:
+                    return None
+        return tuple((where, i, n) for (where, i), n in sorted(counts.items()))
+
     def _extended(
         self, point: _Point, placed: Sequence[int], held: tuple[int, ...], outcome: Outcome
     ) -> _Point | None:
         """Return the point with one more GPU filled, None where a gang would have two batches."""
-        value = point.value + outcome.value
+        value = self.worth.both(point.value, outcome.value)
         slowest = list(point.slowest)
         gang_items = [i for i in held if i in self.gangs]
         for i, pace in zip(gang_items, outcome.gang_paces, strict=True):
@@ -190,11 +244,26 @@ class _Enumeration:
             if placed[i] == self.items[i].limit:
                 task = self.items[i].workload.entry
                 assert isinstance(task, Task)
-                value += self.worth.of_task(task, slowest[g].progress)
+                value = self.worth.both(value, self.worth.of_task(task, slowest[g].progress))
                 slowest[g] = _IDLE
         return _Point(value, tuple(slowest), point, held, outcome.settings)
 
     # -- the whole plan ------------------------------------------------------------------------
+
+    def _of_the_rest(self, key: _Key) -> float:
+        """Return what is not placed adds to a worst case; to a sum it adds nothing."""
+        value = self.worth.nothing
+        if self.worth.is_worst:
+            for n, item in zip(key.placed, self.items, strict=True):
+                entry = item.workload.entry
+                if n < item.limit:
+                    bad = (
+                        entry.missing_price or 0.0
+                        if isinstance(entry, Service)
+                        else self.worth.of_unplaced(entry)
+                    )
+                    value = min(value, -bad)
+        return value
 
     def _is_allowed(self, key: _Key) -> bool:
         """Return whether the rules over the whole plan hold."""
@@ -284,6 +353,8 @@ class _Enumeration:
                 task = self.instance.task(a.id)
                 made = progress(task, a.batch, a.rate)
                 workers.setdefault((a.id, a.ordinal // task.gang_size), []).append(made)
+        if self.worth.is_worst:
+            return self._worst(workers, replicas)
         missing = sum(
             (s.missing_price or 0.0) * (s.replicas - replicas.get(s.id, 0))
             for s in self.instance.iter_services()
@@ -298,6 +369,24 @@ class _Enumeration:
                     total += self.worth.of_placed(task, min(rates))
         total += self.worth.of_used_gpu * len({(a.pool, a.gpu) for a in assignments})
         return total - missing if self.worth.name == "throughput" else total + missing
+
+    def _worst(
+        self, workers: dict[tuple[str, int], list[float]], replicas: dict[str, int]
+    ) -> float:
+        """Return how badly off the worst is, by its definition."""
+        bad = [
+            s.missing_price or 0.0
+            for s in self.instance.iter_services()
+            if replicas.get(s.id, 0) < s.replicas
+        ]
+        for task in self.instance.iter_tasks():
+            for gang in range(task.count):
+                rates = workers.get((task.id, gang))
+                if rates is None:
+                    bad.append(self.worth.of_unplaced(task))
+                else:
+                    bad.append(self.worth.of_placed(task, min(rates)))
+        return max(bad, default=0.0)
 
 
 def _keep(front: list[_Point], new: _Point) -> None:

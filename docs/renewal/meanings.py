@@ -79,6 +79,8 @@ VIOLATIONS = {
     "workloads_per_gpu": "More workloads on a GPU than the rules allow.",
     "tenants_per_gpu": "More owners on a GPU than the rules allow.",
     "user_id": "Workloads of different Unix users on one GPU.",
+    "locked": "A locked GPU does not hold what `current` has on it.",
+    "blast_radius": "More replicas of a service on one node than may be lost with it.",
     "anti_affinity": "Two workloads on one GPU that a rule keeps apart.",
     "quota": "A tenant has more than its maximum or less than its minimum.",
     "unschedulable": "Something is placed on a GPU that is not to be planned with.",

@@ -362,7 +362,6 @@ def gpus_renumbered(instance: Instance, plan: Plan) -> Iterator[Spec]:
 
 @spoils("unsupported")
 def rules_of_a_later_version(instance: Instance, plan: Plan) -> Iterator[Spec]:
-    yield with_rules(instance, blast_radius={"max_replicas_per_node": 1000})
     gpus = format_ids(ids_of(plan.placements[0].gpus)[:1]) if plan.placements else "0"
     pool = plan.placements[0].pool if plan.placements else instance.gpu_pools[0].id
     yield {

@@ -24,6 +24,7 @@ from colocate.solvers.cp_sat import CpSatSolver
 from colocate.solvers.ilp import IlpSolver
 from colocate.solvers.milp import MilpSolver
 from colocate.testing import any_instance, solve_by_enumeration
+from tests.counting import count
 from tests.helpers import instance
 
 SOLVERS = {"milp": MilpSolver, "ilp": IlpSolver, "cp-sat": CpSatSolver}
@@ -39,7 +40,7 @@ def against_the_oracle(drawn: Instance, *names: str) -> None:
     except TooLargeError:
         return
     for name in names or SOLVERS:
-        found = co.solve(drawn, name, isolation="none")
+        found = count(co.solve(drawn, name, isolation="none"))
         assert found.violations == ()
         if truth.objective is None:
             assert found.termination.reason is Reason.INFEASIBLE
@@ -222,10 +223,10 @@ def test_an_engine_of_the_users_own_is_named_after_a_colon() -> None:
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_moves_blast_radius_and_locks_are_refused(name: str) -> None:
+def test_moves_are_refused(name: str) -> None:
     """What does not reach solvers as rows yet is refused."""
-    stated = instance(rules={"blast_radius": {"max_replicas_per_node": 1}})
-    with pytest.raises(UnsupportedError, match="does not support: blast radius"):
+    stated = instance(rules={"moves": {"price": 1.0}}, current=[])
+    with pytest.raises(UnsupportedError, match="does not support: move prices"):
         co.solve(stated, name)
 
 

@@ -29,6 +29,7 @@ from colocate.solvers.transport.flow import Network, best_flow
 from colocate.solvers.transport.problem import NotTransport, Transport, transport
 from colocate.testing import SolverConformance, solve_by_enumeration
 from colocate.testing.strategies import InstanceKind, instances
+from tests.counting import count
 from tests.helpers import instance, profile
 
 EXAMPLES = max(10, settings.default.max_examples // 4) if settings.default else 10
@@ -75,7 +76,7 @@ def check(drawn: Instance) -> None:
         assert caught.value.path is not None
         assert caught.value.advice
         return
-    result = co.solve(drawn, "matching")
+    result = count(co.solve(drawn, "matching"))
     try:
         truth = solve_by_enumeration(drawn)
     except TooLargeError:

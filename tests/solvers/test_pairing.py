@@ -24,6 +24,7 @@ from colocate.solvers.muri import MuriSolver
 from colocate.solvers.pairing import PairingSolver, fits
 from colocate.testing import SolverConformance, solve_by_enumeration
 from colocate.testing.strategies import instances
+from tests.counting import count
 from tests.helpers import instance, profile
 
 EXAMPLES = max(4, settings.default.max_examples // 10) if settings.default else 5
@@ -74,7 +75,7 @@ def check(drawn: Instance, most: int) -> None:
     except TooLargeError:
         reject()
     assert truth.objective is not None
-    grouped = co.solve(stated, "muri")
+    grouped = count(co.solve(stated, "muri"))
     assert grouped.violations == ()
     assert grouped.plan is not None
     assert grouped.objective is not None
@@ -84,7 +85,7 @@ def check(drawn: Instance, most: int) -> None:
     assert sign * (truth.objective - grouped.objective) >= -slack
     if fits(compile_problem(stated)) is not None:
         return
-    paired = co.solve(stated, "pairing")
+    paired = count(co.solve(stated, "pairing"))
     assert paired.termination.reason is Reason.OPTIMAL
     assert paired.objective == pytest.approx(truth.objective, rel=1e-7, abs=1e-7)
     assert paired.bound_claimed == pytest.approx(paired.objective, rel=1e-7, abs=1e-7)
@@ -92,7 +93,7 @@ def check(drawn: Instance, most: int) -> None:
     assert grouped.objective == pytest.approx(truth.objective, rel=1e-7, abs=1e-7)
 
 
-@settings(max_examples=40, suppress_health_check=calm)
+@settings(max_examples=100, suppress_health_check=calm)
 @given(instances("contended", supported=SUPPORTED), st.integers(2, 3))
 def test_pairing_equals_the_oracle(drawn: Instance, most: int) -> None:
     check(drawn, most)

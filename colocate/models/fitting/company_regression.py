@@ -60,6 +60,8 @@ FIRST_NOISE = 0.3
 LEAST_NOISE = 0.1
 """In units of the standard deviation of y."""
 LEAST_SCALE = 0.01
+ROUNDING = 1e-9
+"""Relative differences below this are what arithmetic leaves, and no feature."""
 NU = 5.0
 
 
@@ -139,12 +141,17 @@ def _surely_smaller(errors: Floats, others: Floats) -> bool:
     return bool(apart.mean() < -apart.std() / np.sqrt(apart.size))
 
 
+def _varies(feature: Floats) -> bool:
+    """Return whether a feature differs by more than what its arithmetic rounds away."""
+    return bool(np.ptp(feature) > ROUNDING * np.abs(feature).max(initial=0.0))
+
+
 def _places(cells: Cells, traits: Traits | None) -> Callable[[float], KernelPlace | None]:
     if traits is None:
         return _nowhere
     features = traits.features(queries(cells))
     names = tuple(
-        name for name in FEATURES if np.isfinite(features[name]).all() and np.ptp(features[name])
+        name for name in FEATURES if np.isfinite(features[name]).all() and _varies(features[name])
     )
     if not names:
         return _nowhere

@@ -44,6 +44,19 @@ def test_groups_left_out_are_predicted(world: ProfileTable, group: Group, most: 
         assert quick.unit[row] in (ends[1:] if group == "neighbour" else ends)
 
 
+def test_telemetry_that_is_the_same_everywhere_says_nothing(world: ProfileTable) -> None:
+    """Products with it differ by rounding errors, which are no feature either."""
+    table = world.replace(
+        **{
+            name: np.where(np.isnan(world[name]), np.nan, 40.0)
+            for name in ("sm_activity_pct", "dram_activity_pct")
+        }
+    )
+    fitted = fit_company(table, GPU)
+    assert fitted is not None
+    assert CompanyModel.model_validate(fitted.model.model_dump()) == fitted.model
+
+
 @pytest.mark.parametrize("told", ["all", "some", "none"])
 def test_what_was_fitted_need_not_be_fitted_again(world: ProfileTable, told: str) -> None:
     """Errors come out the same from the fit at hand and from one that is made for them."""
