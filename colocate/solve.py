@@ -19,7 +19,7 @@ from colocate.errors import UnsupportedError
 from colocate.expand import expand
 from colocate.instance import Instance
 from colocate.locked import free
-from colocate.objectives._worst import WorstCase, is_worst
+from colocate.objectives._worst import WorstPart, is_worst
 from colocate.objectives.base import objective as objective_of
 from colocate.plan import Plan
 from colocate.prices import certificate
@@ -163,7 +163,7 @@ def _solve_beside_locked(
 
 
 def _solve_worst(
-    instance: Instance, worst: WorstCase, chosen: Solver, solver: str, context: Context
+    instance: Instance, worst: WorstPart, chosen: Solver, solver: str, context: Context
 ) -> Result:
     """Find the smallest level that everybody can keep to, and have the judge check the answer."""
 

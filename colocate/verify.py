@@ -22,7 +22,7 @@ from colocate.judge.ids import check_ids
 from colocate.judge.placement import PlacementJudge
 from colocate.locked import bound_of_whole, free, locked_gpus, on_gpus
 from colocate.objectives._gangs import placed_tasks, reference_rates
-from colocate.objectives._worst import WorstCase, all_satisfied, is_worst, within
+from colocate.objectives._worst import WorstPart, all_satisfied, is_worst, within
 from colocate.objectives.base import Objective
 from colocate.objectives.base import objective as objective_of
 from colocate.plan import Certificate, Plan
@@ -208,7 +208,7 @@ def _bound(
 def _worst_bound(
     instance: Instance,
     certificate: Certificate,
-    objective: WorstCase,
+    objective: WorstPart,
     value: float | None,
     findings: Findings,
 ) -> tuple[float | None, str]:

@@ -25,7 +25,7 @@ import numpy as np
 from colocate.capability import Capability
 from colocate.entries import service_entries, task_entries
 from colocate.instance import Instance
-from colocate.objectives._worst import WorstCase, all_satisfied, facts_of, within
+from colocate.objectives._worst import WorstPart, all_satisfied, facts_of, within
 from colocate.plan import Certificate, ObjectiveValue, Plan
 from colocate.result import Limit, Limits, Progress, Reason, Result, Termination, Timings
 from colocate.solvers.base import Context
@@ -60,7 +60,7 @@ class _Search:
     def __init__(
         self,
         instance: Instance,
-        worst: WorstCase,
+        worst: WorstPart,
         ask: Ask,
         context: Context,
     ) -> None:
@@ -151,7 +151,7 @@ class Searched:
 
 def search(
     instance: Instance,
-    worst: WorstCase,
+    worst: WorstPart,
     ask: Ask,
     context: Context,
     capabilities: frozenset[Capability],
@@ -214,7 +214,7 @@ def _same(one: Result | None, other: Result | None) -> bool:
     )
 
 
-def _ceiling(instance: Instance, worst: WorstCase) -> float:
+def _ceiling(instance: Instance, worst: WorstPart) -> float:
     """Return how badly off anybody can be."""
     tasks, services = task_entries(instance), service_entries(instance)
     everyone = np.arange(len(tasks))

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Worst", "WorstCase", "all_satisfied", "facts_of", "is_worst", "within", "worst_placed"]
+__all__ = ["Worst", "WorstPart", "all_satisfied", "facts_of", "is_worst", "within", "worst_placed"]
 
 
-class WorstCase(Protocol):
+class WorstPart(Protocol):
     """An objective that is the largest of its parts; always minimised."""
 
     combine: ClassVar[Literal["worst"]]
@@ -93,7 +93,7 @@ class Worst:
         return max(worst)
 
 
-def worst_placed(objective: WorstCase, instance: Instance, plan: Plan) -> float:
+def worst_placed(objective: WorstPart, instance: Instance, plan: Plan) -> float:
     """Return how badly off the worst of the placed tasks is."""
     import numpy as np
 
@@ -138,7 +138,7 @@ def _worst_missing(instance: Instance, plan: Plan) -> float:
     return float(prices[short].max(initial=0.0))
 
 
-def is_worst(objective: object) -> TypeGuard[WorstCase]:
+def is_worst(objective: object) -> TypeGuard[WorstPart]:
     """Return whether an objective is as good as its worst part."""
     return getattr(objective, "combine", "sum") == "worst"
 
@@ -163,7 +163,7 @@ def within(instance: Instance, level: float) -> Instance:
     )
 
 
-def all_satisfied(instance: Instance, worst: WorstCase, level: float) -> int:
+def all_satisfied(instance: Instance, worst: WorstPart, level: float) -> int:
     """Return what `within` is worth when nobody is worse off than the level."""
     import numpy as np
 

@@ -17,7 +17,7 @@ from colocate.entries import task_entries
 from colocate.errors import InstanceError, clean_text
 from colocate.instance import Instance
 from colocate.objectives._gangs import missing_cost, placed_tasks, reference_rates
-from colocate.objectives._worst import WorstCase, facts_of, is_worst
+from colocate.objectives._worst import WorstPart, facts_of, is_worst
 from colocate.objectives.base import TaskFacts
 from colocate.plan import Plan
 from colocate.schema import Component, Frozen, Id, NonNegative
@@ -50,7 +50,7 @@ class Within:
                 path="$.objective.params.of",
                 advice="name one that is, such as 'max_slowdown'.",
             )
-        self.worst: WorstCase = made
+        self.worst: WorstPart = made
         self.level = params.level
 
     def placed_value(self, task: TaskFacts, rate: NDArray[np.float64]) -> NDArray[np.float64]:
