@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import colocate as co
 from colocate.constraints._residents import Reading
 from colocate.entries import Entries
-from colocate.instance import Instance
+from colocate.instance import AntiAffinity, Instance
 from colocate.judge.placement import PlacementJudge
 from colocate.placement import PlacementGroup
 from colocate.plan import Plan
@@ -58,7 +58,7 @@ def changed(plan: Plan, at: int, how: str) -> Plan:
     service, (*others,) = group.services[0], group.services[1:]
     predicted = service.predicted
     assert predicted is not None
-    update: dict[str, Any] = {
+    updates: dict[str, dict[str, Any]] = {
         "share": {"share_pct": 25 if service.share_pct != 25 else 50},
         "sms": {"sms": service.sms + 1},
         "batch": {"batch": 7},
@@ -68,8 +68,9 @@ def changed(plan: Plan, at: int, how: str) -> Plan:
         "hair": {
             "predicted": predicted.model_copy(update={"rate_rps": predicted.rate_rps * (1 + 1e-9)})
         },
-    }[how]
-    wrong = group.model_copy(update={"services": (service.model_copy(update=update), *others)})
+    }
+    other = service.model_copy(update=updates[how])
+    wrong = group.model_copy(update={"services": (other, *others)})
     placements = (*plan.placements[:at], wrong, *plan.placements[at + 1 :])
     return plan.model_copy(update={"placements": placements})
 
@@ -138,7 +139,7 @@ def test_a_name_decides_where_a_rule_names_it() -> None:
     """Rows alike but for their names are told apart by rules that name them."""
     stated, plan = solved()
     group = plan.placements[5]
-    apart = {"left": [group.services[0].service], "right": [group.tasks[0].task]}
+    apart = AntiAffinity(left=(group.services[0].service,), right=(group.tasks[0].task,))
     stated = stated.replace(rules=co.Rules(anti_affinity=(apart,)))
     found = verify(stated, plan).violations
     assert [v.where for v in found if v.kind == "anti_affinity"] == [f"a/{group.gpus}"]

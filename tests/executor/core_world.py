@@ -32,7 +32,7 @@ class CoreWorld(World):
         self._strangers: dict[str, list[int]] = {}
 
     @property
-    def alive(self) -> dict[str, Any]:  # type: ignore[override]
+    def alive(self) -> dict[str, Any]:
         return {gpu: _Alive(gpu in self.core.ours) for gpu in self.core.cores}
 
     @alive.setter

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from colocate.errors import ColocateError, InputError
-from colocate.executor.apply import journal as journal_module
 from colocate.executor.apply.state_error import StateError
 from colocate.executor.errors import (
     AttentionError,
@@ -115,7 +114,7 @@ def lies(bench: Bench) -> None:
         left[0] -= 1
         real(gpu, replace(limits, share_pct=limits.share_pct - 1) if left[0] == 0 else limits)
 
-    bench.world.daemons.set_limits = set_limits
+    vars(bench.world.daemons)["set_limits"] = set_limits
 
 
 def full(bench: Bench) -> None:
@@ -233,7 +232,7 @@ def test_a_fault_is_put_back(in_memory, kind, dialect):
         bench.world.alive.pop(uuid_of(1), None)
         bench.world.drop_foreign(uuid_of(0))
     bench.world.max_clients = 48
-    bench.__init__(bench.root, bench.world)
+    bench = Bench(bench.root, bench.world)
     vars(bench.world.daemons).pop("set_limits", None)
     bench.apply(*kind.units)
     bench.check_holds(kind.units)
@@ -249,6 +248,7 @@ def test_a_unit_that_never_ends_needs_attention(in_memory):
     assert shown.value.exit_code == 7
     assert "ignores SIGTERM" in str(shown.value)
     change = bench.look().unfinished
+    assert change is not None
     assert change.phase == "needs_attention"
     assert "ignores SIGTERM" in change.words()
     bench.world.calm()
@@ -273,12 +273,12 @@ def test_a_journal_that_cannot_be_written(in_memory, monkeypatch, code, line):
             raise OSError(code, os.strerror(code))
         return real(handle, data)
 
-    monkeypatch.setattr(journal_module.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     with pytest.raises((StateError, RolledBackError)) as shown:
         bench.apply(*SECOND)
     assert shown.value.exit_code == (5 if line == 0 else 6)
     assert os.strerror(code) in str(shown.value)
-    monkeypatch.setattr(journal_module.os, "write", real)
+    monkeypatch.setattr(os, "write", real)
     assert bench.export() == before
     bench.check_holds(FIRST)
     bench.apply(*SECOND)

@@ -7,6 +7,7 @@ import random
 import re
 import string
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from colocate.errors import InputError
-from colocate.executor.apply.actions import Step, action_of
+from colocate.executor.apply.actions import StartUnit, Step, action_of
 from colocate.executor.apply.checks import check_limits, check_unit, check_uuid
 from colocate.executor.apply.desired import target_of_units
 from colocate.executor.apply.observed import Observed
 from colocate.executor.ports import Limits, Space
+from colocate.executor.unit import Unit
 from tests.executor.apply.bench import Bench
 from tests.executor.world import World, make_unit, uuid_of
 
@@ -56,7 +58,7 @@ FIELDS = ("key", "workload", "launch", "gpu")
 
 def held(text: str, field: str) -> bool:
     """Refuse a text, or see that it is harmless; say which."""
-    unit = replace(make_unit(), **{field: text})
+    unit = _named(field, text)
     try:
         passed = check_unit(unit)
     except InputError as refused:
@@ -75,7 +77,7 @@ def held(text: str, field: str) -> bool:
 def test_no_name_gets_through_that_could_mean_anything(text, field):
     if held(text, field):
         with pytest.raises(ValidationError):
-            _through_a_file(replace(make_unit(), **{field: text}))
+            _through_a_file(_named(field, text))
 
 
 def test_ten_thousand_hostile_names():
@@ -91,11 +93,18 @@ def test_ten_thousand_hostile_names():
     assert refused == 10_000
 
 
+def _named(field: str, text: str) -> Unit:
+    change: dict[str, Any] = {field: text}
+    return replace(make_unit(), **change)
+
+
 def _through_a_file(unit):
     from dataclasses import asdict
 
     text = json.dumps({"do": "start_unit", "unit": asdict(unit)})
-    return action_of(text).unit
+    action = action_of(text)
+    assert isinstance(action, StartUnit)
+    return action.unit
 
 
 @given(EVIL)

@@ -106,11 +106,11 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path, monkeypatch):
         real(handle, data[:10])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(journal_module.os, "write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(StateError, match="No space left on device") as shown:
         journal.append(1, Done(step=0))
     assert shown.value.exit_code == 5
-    monkeypatch.setattr(journal_module.os, "write", real)
+    monkeypatch.setattr(os, "write", real)
     assert not read_journal(tmp_path).torn
     journal.append(1, Done(step=0))
     journal.close()
@@ -126,7 +126,9 @@ def test_a_long_journal_begins_anew(in_memory, monkeypatch):
         bench.apply(*second)
     assert (in_memory / "journal.1.jsonl").exists()
     assert (in_memory / "journal.jsonl").stat().st_size < 40_000
-    assert bench.look().applied.change == 12
+    applied = bench.look().applied
+    assert applied is not None
+    assert applied.change == 12
     bench.rollback()
     bench.check_holds(first)
 

@@ -65,7 +65,9 @@ def test_the_next_leaves_the_node_for_a_later_rollback(in_memory):
         with pytest.raises(KeyboardInterrupt):
             engine.apply(lambda _now: bench.target([make_unit()]))
     world.on_call = None
-    assert bench.look().unfinished.phase == "rolling_back"
+    change = bench.look().unfinished
+    assert change is not None
+    assert change.phase == "rolling_back"
     bench.rollback()
     assert world.alive == {}
     assert world.complaints == []

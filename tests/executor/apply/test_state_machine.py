@@ -380,4 +380,6 @@ def test_any_long_order_of_events(machine):
 def test_a_plan_names_where_it_came_from(tmp_path):
     bench = Bench(tmp_path, World(1))
     bench.apply(make_unit(gpu=uuid_of(0)), origin=origin_of("one"))
-    assert bench.look().applied.origin == origin_of("one")
+    applied = bench.look().applied
+    assert applied is not None
+    assert applied.origin == origin_of("one")
