@@ -45,7 +45,7 @@ def guard(
     max_input: int = options.MAX_INPUT,
     debug: bool = options.DEBUG,
 ) -> None:
-    """Watch the GPUs of this node until stopped, and hold training back before services suffer.
+    """Watch the GPUs of this node; hold training back in time.
 
     Every change of a GPU's state is recorded with its evidence in guard.jsonl in the state folder.
     With sources, the latency of the services counts; that takes the instance with their SLOs.

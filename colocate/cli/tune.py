@@ -53,7 +53,7 @@ def tune(
     max_input: int = options.MAX_INPUT,
     debug: bool = options.DEBUG,
 ) -> None:
-    """Follow the load of the services on this node until stopped.
+    """Follow the load of the services on this node.
 
     Batches change at once, shares by a second process that takes over; training is paused while
     nothing else helps. Every decision is recorded with its grounds in tuner.jsonl in the state

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import colocate as co
 from tests.corpus.contradictions import contradiction_cases
 from tests.corpus.fields import generated_cases
 from tests.corpus.files import file_cases
@@ -41,6 +42,14 @@ def arguments(case: Case, folder: Path) -> list[str]:
         return ["diff", str(folder / "bad.json"), str(folder / "bad.json")]
     if case.kind == "models":
         return ["models", "show", str(folder / "bad.json")]
+    if case.kind == "launch":
+        question = {k: v for k, v in BARE.items() if k != "profile_files"}
+        (folder / "instance.json").write_bytes(to_bytes(question))
+        plan = co.solve(co.Instance.model_validate(question)).plan
+        assert plan is not None
+        (folder / "plan.json").write_text(plan.model_dump_json(by_alias=True), encoding="utf-8")
+        files = [str(folder / name) for name in ("plan.json", "instance.json", "bad.json")]
+        return ["export", "--to", "env", *files, "-o", str(folder / "out")]
     if case.kind == "profiles":
         (folder / "instance.json").write_bytes(to_bytes(BARE))
         return ["solve", str(folder / "instance.json"), "-o", str(folder / "plan.json")]

@@ -362,9 +362,15 @@ def gpus_renumbered(instance: Instance, plan: Plan) -> Iterator[Spec]:
 
 @spoils("unsupported")
 def rules_of_a_later_version(instance: Instance, plan: Plan) -> Iterator[Spec]:
-    gpus = format_ids(ids_of(plan.placements[0].gpus)[:1]) if plan.placements else "0"
-    pool = plan.placements[0].pool if plan.placements else instance.gpu_pools[0].id
-    yield {
-        **with_rules(instance, locked=[{"pool": pool, "gpus": gpus}]),
-        "current": [],
-    }
+    del plan
+    yield {**with_rules(instance, moves={"price": 1.0}), "current": []}
+
+
+@spoils("locked")
+def a_locked_gpu_that_held_nothing(instance: Instance, plan: Plan) -> Iterator[Spec]:
+    for group in plan.placements[:1]:
+        gpus = format_ids(ids_of(group.gpus)[:1])
+        yield {
+            **with_rules(instance, locked=[{"pool": group.pool, "gpus": gpus}]),
+            "current": [],
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,19 @@ import pytest
 from colocate.errors import InputError
 from colocate.executor.errors import ForeignError, MpsError
 from colocate.executor.mps.directories import check_socket_length, folders_of
-from tests.fakes.double import uuid
+from tests.fakes.double import short_folder, uuid
 
 GPU = uuid(0xABC)
 
 
-def test_folders_are_private_and_can_be_made_again(tmp_path: Path) -> None:
-    root = tmp_path / "state" / "colocate"
+@pytest.fixture
+def near() -> Iterator[Path]:
+    with short_folder() as folder:
+        yield folder
+
+
+def test_folders_are_private_and_can_be_made_again(near: Path) -> None:
+    root = near / "state" / "colocate"
     folders = folders_of(root, GPU, [GPU])
     assert not folders.check()
     for _ in range(2):
