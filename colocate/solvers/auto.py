@@ -2,7 +2,7 @@
 
 one to one   at most one task beside a service, nothing that couples GPUs      -> matching
 small        few columns and GPUs, and few steps to go through all ways        -> brute_force
-middle       up to 20,000 columns and levels, within a budget of nodes         -> milp
+middle       up to 200,000 columns and levels, within a budget of nodes         -> milp
 else         everything that greedy supports                                   -> greedy
 
 An answer that is not proved is held against greedy's, and the better one is kept. What refuses, is
@@ -34,8 +34,10 @@ FEW_COLUMNS, FEW_GPUS = 5_000, 100
 """Up to which trying all ways is begun."""
 STEPS = 20_000
 """Steps after which trying all ways is given up."""
-MIDDLE = 20_000
+MIDDLE = 200_000
 """Columns and levels up to which the integer program is solved."""
+QUICK = 20_000
+"""Columns and levels up to which greedy is a matter of milliseconds."""
 NODES = 500
 """Nodes of the integer program's search after which its best is taken."""
 
@@ -110,7 +112,7 @@ def _or_greedy(problem: Problem, raw: RawSolution, context: Context) -> RawSolut
         return raw
     if not problem.needed <= GreedySolver.capabilities:
         return raw
-    if problem.n_variables <= MIDDLE:
+    if problem.n_variables <= QUICK:
         # Greedy takes milliseconds here, and an answer late by these beats none.
         context = replace(context, limits=replace(context.limits, time_s=None), stop=None)
     other = GreedySolver(prices=False).solve(problem, context)

@@ -49,7 +49,7 @@ def test_larger_ones_are_integer_programs() -> None:
     """Many GPUs are not enumerated."""
     result = co.solve(instance(**MANY), isolation="none")
     assert result.termination.reason is Reason.OPTIMAL
-    assert result.solver_detail == "milp, because there are at most 20000 columns"
+    assert result.solver_detail == "milp, because there are at most 200000 columns"
 
 
 def test_the_largest_go_to_greedy(monkeypatch: pytest.MonkeyPatch) -> None:
