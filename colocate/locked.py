@@ -71,14 +71,12 @@ def free(instance: Instance) -> Freed:
     locked = locked_gpus(instance)
     held = tuple(on_gpus(instance.current or (), locked))
     replicas, tasks = _individuals(instance, held)
-    pools, names = _pools(instance, locked)
-    whole = {p.id: p for p in instance.gpu_pools}
-    gpus_left = {p: np.setdiff1d(_ordinals(whole[p]), ids) for p, ids in locked.items()}
+    pools, pieces = _pools(instance, locked)
     reasons: list[str] = []
     services = [
         s
         for stated in instance.services
-        if (s := _service(stated, replicas.get(stated.id), gpus_left, names, reasons)) is not None
+        if (s := _service(stated, replicas.get(stated.id), locked, pieces, reasons)) is not None
     ]
     left_of_task = {t.id: t.count - len(tasks.get(t.id, ())) for t in instance.tasks}
     rest = [
@@ -110,7 +108,7 @@ def free(instance: Instance) -> Freed:
         question,
         held,
         "; ".join(reasons),
-        names,
+        {name: pool for name, (pool, _) in pieces.items()},
         {
             s.id: np.setdiff1d(np.arange(s.replicas), replicas[s.id])
             for s in instance.services
@@ -249,13 +247,18 @@ def _ordinals(pool: GpuPool) -> Ints:
     return np.arange(pool.first, pool.first + pool.size, dtype=np.int64)
 
 
-def _pools(instance: Instance, locked: Mapping[str, Ints]) -> tuple[list[GpuPool], dict[str, str]]:
-    """Cut the locked GPUs out of their pools; ordinals stay as they are."""
+def _pools(
+    instance: Instance, locked: Mapping[str, Ints]
+) -> tuple[list[GpuPool], dict[str, tuple[str, Ints]]]:
+    """Cut the locked GPUs out of their pools; ordinals stay as they are.
+
+    Returns the pools, and of each that is a piece of another one the name and the ordinals there.
+    """
     import numpy as np
 
     taken = {pool.id for pool in instance.gpu_pools}
     pools: list[GpuPool] = []
-    names: dict[str, str] = {}
+    pieces: dict[str, tuple[str, Ints]] = {}
     for pool in instance.gpu_pools:
         if pool.id not in locked:
             pools.append(pool)
@@ -266,7 +269,7 @@ def _pools(instance: Instance, locked: Mapping[str, Ints]) -> tuple[list[GpuPool
                 n for i in range(len(taken) + 1) if (n := f"{pool.id[:40]}.rest{i}") not in taken
             )
             taken.add(name)
-            names[name] = pool.id
+            pieces[name] = pool.id, piece
             first, size = int(piece[0]), int(piece.size)
             change: dict[str, Any] = {"id": name, "first": first}
             if pool.uuids is None:
@@ -274,14 +277,14 @@ def _pools(instance: Instance, locked: Mapping[str, Ints]) -> tuple[list[GpuPool
             else:
                 change["uuids"] = pool.uuids[first - pool.first : first - pool.first + size]
             pools.append(pool.model_copy(update=change))
-    return pools, names
+    return pools, pieces
 
 
 def _service(
     service: Service,
     kept: Ints | None,
-    gpus_left: Mapping[str, Ints],
-    names: Mapping[str, str],
+    locked: Mapping[str, Ints],
+    pieces: Mapping[str, tuple[str, Ints]],
     reasons: list[str],
 ) -> Service | None:
     """Return what is left of a service; None when nothing is."""
@@ -294,29 +297,19 @@ def _service(
         return service.model_copy(update={"replicas": left}) if left else None
     pinned: list[GpuRef] = []
     for ref in service.pinned:
-        if ref.pool not in gpus_left:
+        if ref.pool not in locked:
             pinned.append(ref)
             continue
-        mine = np.intersect1d(ids_of(ref.gpus), gpus_left[ref.pool])
-        for name, pool in names.items():
-            if pool == ref.pool:
-                pinned += _within_piece(name, mine, gpus_left[ref.pool], names)
+        for name, (pool, piece) in pieces.items():
+            here = np.intersect1d(ids_of(ref.gpus), piece)
+            if pool == ref.pool and here.size:
+                pinned.append(GpuRef(pool=name, gpus=format_ids(here)))
     n = sum(len(ids_of(ref.gpus)) for ref in pinned)
     if n < left and service.required:
         reasons.append(f"service {service.id!r} is pinned to a locked GPU that does not hold it")
     if not n:
         return None
     return service.model_copy(update={"replicas": n, "pinned": tuple(pinned)})
-
-
-def _within_piece(name: str, mine: Ints, left: Ints, names: Mapping[str, str]) -> list[GpuRef]:
-    """Return the pinned GPUs that lie in one piece of a pool."""
-    import numpy as np
-
-    pieces = np.split(left, np.flatnonzero(np.diff(left) > 1) + 1) if left.size else []
-    of_pool = [n for n, pool in names.items() if pool == names[name]]
-    here = np.intersect1d(mine, pieces[of_pool.index(name)])
-    return [GpuRef(pool=name, gpus=format_ids(here))] if here.size else []
 
 
 def _quotas(

@@ -31,7 +31,7 @@ __all__ = ["Stays"]
 
 Ints = NDArray[np.int64]
 ABOUT_THE_REST = {
-    *("required_service", "pinned_service", "accounting", "gang", "quota", "totals"),
+    *("required_service", "accounting", "gang", "quota", "totals"),
     *("objective", "certificate", "instance"),
 }
 """What the judge misses where nothing but the locked GPUs is in a plan."""

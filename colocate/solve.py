@@ -126,20 +126,26 @@ def _solve_beside_locked(
 ) -> Result:
     """Solve what is left when the locked GPUs are taken out, and put them back."""
     freed = free(instance)
-    rest = _solve(freed.instance, chosen, solver, context)
     stays = Stays.of(instance, freed)
-    if stays.fault or rest.plan is None:
-        impossible = Termination(Reason.INFEASIBLE, detail=stays.fault)
-        return replace(
-            rest,
+    if stays.fault:
+        return Result(
             plan=None,
-            termination=impossible if stays.fault else rest.termination,
+            termination=Termination(Reason.INFEASIBLE, detail=stays.fault),
             objective=None,
             bound=None,
             bound_claimed=None,
             gap=None,
+            history=(),
+            timings=Timings(),
+            solver=solver,
+            solver_detail="",
+            seed=context.seed,
             instance_sha256=instance.sha256,
+            versions=versions(),
         )
+    rest = _solve(freed.instance, chosen, solver, context)
+    if rest.plan is None:
+        return replace(rest, instance_sha256=instance.sha256)
     started = time.perf_counter()
     plan = stays.with_rest(rest.plan, solver)
     verdict = verify(instance, plan)

@@ -17,6 +17,7 @@ from colocate.plan import Plan
 from colocate.problem import compile_problem
 from colocate.result import Reason
 from colocate.runs import iter_ids
+from colocate.schema import Component
 from colocate.testing import any_instance, solve_by_enumeration
 from tests.helpers import instance
 
@@ -121,9 +122,7 @@ def test_all_equal_the_oracle_on_many(question: Instance) -> None:
 @settings(max_examples=10)
 @given(questions(), st.sampled_from([1.5, 4.0]))
 def test_worst_cases_too(question: Instance, unplaced: float) -> None:
-    spec = co.Instance.model_fields["objective"].annotation
-    assert spec is not None
-    worst = spec(name="max_slowdown", params={"unplaced": unplaced})
+    worst = Component(name="max_slowdown", params={"unplaced": unplaced})
     check(question.replace(objective=worst), "brute_force")
 
 
@@ -178,6 +177,28 @@ def test_what_cannot_stay_makes_it_infeasible() -> None:
     assert found.termination.reason is Reason.INFEASIBLE
     assert "cannot stay" in found.termination.detail
     assert "slo at a/0" in found.termination.detail
+
+
+@pytest.mark.parametrize(("home", "words"), [("1", "pinned to other GPUs"), ("0-1", "")])
+def test_a_pinned_service_stays_at_home_only(home: str, words: str) -> None:
+    """Locked beside its home, the service cannot stay; at home, its other replica has its own."""
+    web = {"id": "web", "profile": "net", "rate_rps": 10.0, "slo_ms": 300.0}
+    pinned = {**web, "replicas": len(home[::2]), "pinned": [{"pool": "a", "gpus": home}]}
+    found = co.solve(stuck(services=[pinned]))
+    if words:
+        assert found.termination.reason is Reason.INFEASIBLE
+        assert words in found.termination.detail
+    else:
+        assert found.plan is not None
+        assert found.plan.totals.replicas_placed == 2
+
+
+def test_a_home_that_is_locked_without_its_service_makes_it_infeasible() -> None:
+    web = {"id": "web", "profile": "net", "rate_rps": 10.0, "slo_ms": 300.0}
+    pinned = {**web, "pinned": [{"pool": "a", "gpus": "0"}]}
+    found = co.solve(stuck(services=[pinned], current=[]))
+    assert found.termination.reason is Reason.INFEASIBLE
+    assert "pinned to a locked GPU that does not hold it" in found.termination.detail
 
 
 def test_the_judge_finds_what_has_moved() -> None:

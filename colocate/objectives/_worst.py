@@ -17,6 +17,7 @@ and a bound on it that is below the number of these tasks proves that the level 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol, TypeGuard
 
 from pydantic import Field
@@ -56,7 +57,7 @@ class WorstPart(Protocol):
         ...
 
 
-class Worst:
+class Worst(ABC):
     """What worst-case objectives share: the charge for being left out, and the score."""
 
     sense: ClassVar[Literal["max", "min"]] = "min"
@@ -71,9 +72,9 @@ class Worst:
     def __init__(self, params: Params) -> None:
         self.unplaced = params.unplaced
 
+    @abstractmethod
     def badness(self, task: TaskFacts, rate: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how badly off a placed task is at each rate of its slowest worker."""
-        raise NotImplementedError
 
     def left_out(self, task: TaskFacts) -> float | NDArray[np.float64]:
         """Return how badly off a task is that is not placed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ def import_torch() -> Any:  # noqa: ANN401 - PyTorch has types of its own, and i
     return torch
 
 
-class TorchLoad:
+class TorchLoad(ABC):
     """A network on one device; what it does in a step is up to those that build on it.
 
     Parameters
@@ -62,17 +63,17 @@ class TorchLoad:
 
     # -- for those that build on it ------------------------------------------------------------
 
+    @abstractmethod
     def build(self, batch: int) -> None:
         """Make inputs, and whatever else depends on the batch size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Drop what `build` made."""
-        raise NotImplementedError
 
+    @abstractmethod
     def once(self) -> None:
         """Work on one batch, without waiting for the GPU."""
-        raise NotImplementedError
 
     # -- what a worker needs -------------------------------------------------------------------
 
